@@ -7,6 +7,7 @@
 Importing this package loads neither torch nor transformers; `load` does.
 """
 
+import os
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,18 @@ __all__ = [
 ]
 
 
+def _calm_openmp() -> None:
+    """Let idle OpenMP threads sleep soon instead of spinning for milliseconds.
+
+    With GNU OpenMP's default, two decoding threads on two cores fall from 100 tokens/s to 2 as
+    soon as another program wants a core; with this count they keep 85 (docs/decisions/0002).
+    It is read when torch is imported, so a program that imports torch first keeps its own.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def __getattr__(name: str) -> Any:
     if name in _FROM_RUNTIME:
+        _calm_openmp()
         return getattr(import_module("unisono.runtime"), name)
     raise AttributeError(f"module 'unisono' has no attribute {name!r}")

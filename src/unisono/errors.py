@@ -106,8 +106,16 @@ class MissingExtraError(UnisonoError):
         )
 
 
+class NothingHeardError(UnisonoError):
+    """A question asked by sound has no words in it."""
+
+
 class VoiceError(UnisonoError):
     """A voice cannot speak: unknown voice or language, or its model fails."""
+
+
+class ListenerError(UnisonoError):
+    """A listener cannot hear: its model is missing or broken, or the language is unknown to it."""
 
 
 class AudioDeviceError(UnisonoError):

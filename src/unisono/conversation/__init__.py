@@ -1,0 +1,30 @@
+"""What may be said, apart from how it becomes numbers: validate -> normalise -> encode."""
+
+from unisono.conversation.normalise import normalise
+from unisono.conversation.parts import (
+    AudioPart,
+    ImagePart,
+    MediaPart,
+    MediaSource,
+    Message,
+    Part,
+    TextPart,
+    VideoPart,
+)
+from unisono.conversation.template import Piece, encode
+from unisono.conversation.validate import validate
+
+__all__ = [
+    "AudioPart",
+    "ImagePart",
+    "MediaPart",
+    "MediaSource",
+    "Message",
+    "Part",
+    "Piece",
+    "TextPart",
+    "VideoPart",
+    "encode",
+    "normalise",
+    "validate",
+]

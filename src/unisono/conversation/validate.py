@@ -1,0 +1,64 @@
+"""From whatever the caller gave to a list of checked messages, or one clear error."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from unisono.conversation.parts import Message, TextPart
+from unisono.errors import ConversationError
+
+
+def validate(messages: "str | Sequence[Message | Mapping[str, Any]]") -> list[Message]:
+    """Check the form and the order of a conversation that is to be answered.
+
+    Args:
+        messages: messages or dicts of their fields; a string is one user message.
+
+    Returns:
+        The messages, typed.
+
+    Raises:
+        ConversationError: a field is unknown or of the wrong type; there is no message; a
+            system message is not the first; media stands outside a user message; the last
+            message is not the user's or says nothing.
+    """
+    if isinstance(messages, str):
+        messages = [Message(role="user", content=messages)]
+    typed = [_typed(index, message) for index, message in enumerate(messages)]
+    _check_order(typed)
+    return typed
+
+
+def _typed(index: int, message: "Message | Mapping[str, Any]") -> Message:
+    if isinstance(message, Message):
+        return message
+    try:
+        return Message.model_validate(message)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(step) for step in fault["loc"])
+        where = f"message {index + 1}" + (f", field {field!r}" if field else "")
+        raise ConversationError(f"{where}: {fault['msg']}") from None
+
+
+def _check_order(messages: list[Message]) -> None:
+    if not messages:
+        raise ConversationError("the conversation must have a message, but is empty instead")
+    for index, message in enumerate(messages):
+        if message.role == "system" and index > 0:
+            raise ConversationError(
+                f"a system message must come first, but is message {index + 1} instead"
+            )
+        if message.role != "user" and not all(isinstance(p, TextPart) for p in message.parts):
+            raise ConversationError(
+                f"message {index + 1}: media may stand in user messages only, "
+                f"but is in one of role {message.role!r}"
+            )
+    last = messages[-1]
+    if last.role != "user":
+        raise ConversationError(
+            f"the last message must be the user's, but is of role {last.role!r} instead"
+        )
+    if all(isinstance(part, TextPart) and not part.text.strip() for part in last.parts):
+        raise ConversationError("the last message must say something, but is empty instead")

@@ -1,0 +1,224 @@
+"""A GGUF language model on the CPU through llama.cpp: the fastest engine measured there.
+
+Shapes: T tokens, D width, V vocabulary.
+"""
+
+import ctypes
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unisono.engines import llama_api
+from unisono.engines.gguf_file import TokenEmbeddings
+from unisono.engines.protocol import Engine, KVCache
+from unisono.errors import ModelConfigError
+
+_READ_AT_ONCE = 256
+"""Positions of a prompt computed in one call: between two calls Ctrl-C is heard."""
+
+_SPARE_CONTEXTS = 2
+"""Contexts kept for new conversations."""
+
+_STEPS_ALONE = 32
+"""Tokens to decode on one thread after the cores were found crowded."""
+
+
+class LlamaCache:
+    """A context of llama.cpp: the KV cache (float16) of one conversation.
+
+    A context goes back to its engine when the cache is dropped: making one zeroes its memory,
+    which takes longer than reading a short prompt.
+    """
+
+    def __init__(self, engine: "LlamaEngine") -> None:
+        self._engine = engine
+        self._length = 0
+        self.context = engine.take_context()
+
+    @property
+    def length(self) -> int:
+        """Positions held."""
+        return self._length
+
+    def advance(self, count: int) -> None:
+        """Note that `count` positions were read."""
+        self._length += count
+
+    def truncate(self, length: int) -> None:
+        """Forget everything from position `length` on."""
+        if length < self._length:
+            self._engine.forget(self.context, length)
+            self._length = length
+
+    def __del__(self) -> None:
+        if hasattr(self, "context"):
+            self._engine.return_context(self.context)
+
+
+class LlamaEngine(Engine):
+    """Steps a GGUF file with llama.cpp, weights as quantised in the file."""
+
+    def __init__(
+        self, path: Path, embeddings: TokenEmbeddings, *, context_length: int | None = None
+    ) -> None:
+        """Load a model.
+
+        Args:
+            path: the GGUF file.
+            embeddings: its token embeddings.
+            context_length: positions a cache holds; by default, what the model was trained
+                for. A cache takes memory for all of them as they fill.
+
+        Raises:
+            ModelConfigError: llama.cpp cannot be used here, or cannot read the file.
+        """
+        if reason := llama_api.unavailable():
+            raise ModelConfigError(reason)
+        self._library = library = llama_api.load()
+        self._lock = threading.Lock()
+        parameters = library.llama_model_default_params()
+        parameters.n_gpu_layers = 0
+        self._model = library.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not self._model:
+            raise ModelConfigError(f"llama.cpp cannot read {path.name!r}")
+        self._embeddings = embeddings
+        vocabulary = library.llama_model_get_vocab(self._model)
+        self.vocabulary_size = library.llama_vocab_n_tokens(vocabulary)
+        self.name = f"llama.cpp {embeddings.model_type} on cpu"
+        self.width = library.llama_model_n_embd(self._model)
+        trained = library.llama_model_n_ctx_train(self._model)
+        self.context_length = min(context_length or trained, trained)
+        self.stop_ids = frozenset(
+            token
+            for token in range(self.vocabulary_size)
+            if library.llama_vocab_is_eog(vocabulary, token)
+        )
+        self._threads = self._all_threads = torch.get_num_threads()
+        self._spare_contexts: list[int] = []
+        self._crowded_steps = 0
+        self._alone_s = self._time_of_a_step_alone()
+
+    def embed(self, ids: Sequence[int]) -> Tensor:
+        """[T, D]: the token embeddings of `ids`."""
+        return torch.from_numpy(self._embeddings.rows(ids))
+
+    def new_cache(self) -> LlamaCache:
+        """An empty cache."""
+        return LlamaCache(self)
+
+    def take_context(self) -> int:
+        """An empty context, a spare one if there is one."""
+        with self._lock:
+            if self._spare_contexts:
+                return self._spare_contexts.pop()
+        parameters = self._library.llama_context_default_params()
+        parameters.n_ctx = self.context_length
+        parameters.n_batch = parameters.n_ubatch = _READ_AT_ONCE
+        parameters.no_perf = True
+        context: int | None = self._library.llama_init_from_model(self._model, parameters)
+        if not context:
+            raise MemoryError(f"no memory for a context of {self.context_length} tokens")
+        return context
+
+    def return_context(self, context: int) -> None:
+        """Keep a context for the next conversation, or free it when enough are kept."""
+        with self._lock:
+            keep = len(self._spare_contexts) < _SPARE_CONTEXTS
+            if keep:
+                self.forget(context, 0)
+                self._spare_contexts.append(context)
+        if not keep:
+            self._library.llama_free(context)
+
+    def forget(self, context: int, length: int) -> None:
+        """Remove the positions from `length` on."""
+        memory = self._library.llama_get_memory(context)
+        self._library.llama_memory_seq_rm(memory, 0, length, -1)
+
+    def share_cores(self, shared: bool) -> None:
+        """While shared, leave a core to other work.
+
+        The threads of llama.cpp spin while they wait for each other: beside other work on the
+        same cores, as many threads as cores are many times slower than one fewer.
+        """
+        self._threads = max(1, self._all_threads - 1) if shared else self._all_threads
+
+    def read(self, embeddings: Tensor, cache: KVCache) -> Tensor:
+        """Read embeddings [T, D]; the logits [V] after the last."""
+        rows = embeddings.detach().to("cpu", torch.float32).contiguous().numpy()
+        logits = torch.empty(0)
+        for start in range(0, len(rows), _READ_AT_ONCE):
+            logits = self._read_block(rows[start : start + _READ_AT_ONCE], _own(cache))
+        return logits
+
+    def step(self, token: int, cache: KVCache) -> Tensor:
+        """Read one token; the logits [V] after it."""
+        started = time.perf_counter()
+        ids = (ctypes.c_int32 * 1)(token)
+        threads = self._threads if self._crowded_steps == 0 else 1
+        logits = self._decode(self._library.llama_batch_get_one(ids, 1), _own(cache), threads)
+        self._notice_crowd(time.perf_counter() - started)
+        return logits
+
+    def _notice_crowd(self, step_s: float) -> None:
+        """Step alone for a while when many threads were slower than one.
+
+        That happens when another program holds a core: the threads that run spin until the
+        one that does not has had its turn.
+        """
+        if self._crowded_steps:
+            self._crowded_steps -= 1
+        elif self._threads > 1 and step_s > 2 * self._alone_s:
+            self._crowded_steps = _STEPS_ALONE
+
+    def _time_of_a_step_alone(self) -> float:
+        cache, times = LlamaCache(self), []
+        for _ in range(3):  # the first one also reads the weights from disk
+            started = time.perf_counter()
+            ids = (ctypes.c_int32 * 1)(0)
+            self._decode(self._library.llama_batch_get_one(ids, 1), cache, threads=1)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    def _read_block(self, rows: np.ndarray, cache: LlamaCache) -> Tensor:
+        count = len(rows)
+        batch = self._library.llama_batch_init(count, self.width, 1)
+        try:
+            batch.n_tokens = count
+            ctypes.memmove(batch.embd, rows.ctypes.data, rows.nbytes)
+            for index in range(count):
+                batch.pos[index] = cache.length + index
+                batch.n_seq_id[index] = 1
+                batch.seq_id[index][0] = 0
+                batch.logits[index] = index == count - 1
+            return self._decode(batch, cache, self._threads)
+        finally:
+            self._library.llama_batch_free(batch)
+
+    def _decode(self, batch: llama_api.Batch, cache: LlamaCache, threads: int) -> Tensor:
+        self._library.llama_set_n_threads(cache.context, threads, threads)
+        status = self._library.llama_decode(cache.context, batch)
+        if status != 0:
+            raise RuntimeError(f"llama.cpp could not read {batch.n_tokens} tokens: {status}")
+        cache.advance(batch.n_tokens)
+        pointer = self._library.llama_get_logits_ith(cache.context, -1)
+        view = np.ctypeslib.as_array(pointer, shape=(self.vocabulary_size,))
+        return torch.from_numpy(view.copy())
+
+    def __del__(self) -> None:
+        for context in getattr(self, "_spare_contexts", ()):
+            self._library.llama_free(context)
+        if getattr(self, "_model", None):
+            self._library.llama_model_free(self._model)
+
+
+def _own(cache: KVCache) -> LlamaCache:
+    if not isinstance(cache, LlamaCache):
+        raise TypeError(f"the cache must be a LlamaCache, but is {type(cache).__name__}")
+    return cache

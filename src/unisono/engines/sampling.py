@@ -1,0 +1,57 @@
+"""Logits -> the next token.
+
+Shapes: V vocabulary.
+"""
+
+import torch
+from torch import Tensor
+
+from unisono.engines.settings import GenerationSettings
+
+
+class Sampler:
+    """Picks one answer's tokens; knows the tokens it picked so far."""
+
+    def __init__(self, settings: GenerationSettings) -> None:
+        self.settings = settings
+        self.picked: list[int] = []
+        self._random = torch.Generator()
+        if settings.seed is None:
+            self._random.seed()
+        else:
+            self._random.manual_seed(settings.seed)
+
+    def pick(self, logits: Tensor) -> int:
+        """Pick from logits [V] (any dtype, any device)."""
+        settings = self.settings
+        if settings.repetition_penalty != 1.0 and self.picked:
+            logits = penalise(logits, self.picked, settings.repetition_penalty)
+        if settings.temperature == 0:
+            token = int(logits.argmax())
+        else:
+            probabilities = filtered_probabilities(logits.float().cpu(), settings)
+            token = int(torch.multinomial(probabilities, 1, generator=self._random))
+        self.picked.append(token)
+        return token
+
+
+def penalise(logits: Tensor, seen: list[int], penalty: float) -> Tensor:
+    """Divide positive and multiply negative logits of the tokens in `seen`."""
+    ids = torch.tensor(sorted(set(seen)), device=logits.device)
+    chosen = logits[ids]
+    return logits.index_put((ids,), torch.where(chosen > 0, chosen / penalty, chosen * penalty))
+
+
+def filtered_probabilities(logits: Tensor, settings: GenerationSettings) -> Tensor:
+    """[V] -> [V]: the softmax at the temperature, unlikely tokens set to 0; sums to 1."""
+    probabilities = torch.softmax(logits / settings.temperature, dim=-1)
+    ordered, ids = probabilities.sort(descending=True)
+    keep = torch.ones_like(ordered, dtype=torch.bool)
+    if settings.top_k:
+        keep[settings.top_k :] = False
+    if settings.top_p < 1:
+        # A token stays while those before it do not reach top_p: the first one always does.
+        keep &= ordered.cumsum(-1) - ordered < settings.top_p
+    keep &= ordered >= settings.min_p * ordered[0]
+    kept = torch.zeros_like(probabilities).scatter(-1, ids, ordered * keep)
+    return kept / kept.sum()

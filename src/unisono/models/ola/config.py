@@ -1,0 +1,93 @@
+"""The shape of an Ola model: a language model, and the encoders and connectors around it.
+
+Defaults are those of the released Ola-7b (REFERENCE: arXiv 2502.04328 and its code).
+"""
+
+from typing import Any, Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from unisono.errors import ModelConfigError
+
+Hearing = Literal["connector", "listener", "both"]
+
+
+@strict
+class OlaConfig(PreTrainedConfig):
+    """Configuration of an `OlaForConditionalGeneration`.
+
+    Attributes:
+        text_config: any causal language model of transformers.
+        vision_config: the picture encoder; None for a model that cannot see.
+        speech_config: the first hearing encoder, fed log-mels ("whisper"); None for none.
+        sound_config: the second hearing encoder, fed 16 kHz samples; None for none. Its output
+            is concatenated to the first's, channel by channel.
+        hearing: how the words of a sound reach the language model: as embeddings through the
+            "connector", as the text a "listener" wrote down, or "both".
+        audio_chunk_s: seconds of sound an encoder sees at once; the last chunk is zero-padded.
+        audio_max_chunks: chunks heard of one sound.
+        audio_frames_per_chunk: frames the longest encoder makes of a chunk.
+        audio_stack: adjacent frames that make one token.
+        audio_connector_width: hidden width of the audio connector.
+        image_token_id, audio_token_id, video_token_id: placeholders in `input_ids`. They lie
+            beyond the vocabulary and are never looked up; None puts them right behind it.
+    """
+
+    model_type = "ola"
+    sub_configs_defaults = {  # noqa: RUF012 -- the way transformers declares nested configs
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
+        "vision_config": SubConfigSpec(AutoConfig, model_type="siglip_vision_model", optional=True),
+        "speech_config": SubConfigSpec(AutoConfig, model_type="whisper", optional=True),
+        "sound_config": SubConfigSpec(AutoConfig, model_type="wav2vec2", optional=True),
+    }
+
+    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    vision_config: dict[str, Any] | PreTrainedConfig | None = None
+    speech_config: dict[str, Any] | PreTrainedConfig | None = None
+    sound_config: dict[str, Any] | PreTrainedConfig | None = None
+    hearing: Hearing = "connector"
+    audio_chunk_s: float = 30.0
+    audio_max_chunks: int = 25
+    audio_frames_per_chunk: int = 1500
+    audio_stack: int = 10
+    audio_connector_width: int = 2048
+    image_token_id: int | None = None
+    audio_token_id: int | None = None
+    video_token_id: int | None = None
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        vocabulary = self.text_config.vocab_size
+        for offset, kind in enumerate(("image", "audio", "video")):
+            if getattr(self, f"{kind}_token_id") is None:
+                setattr(self, f"{kind}_token_id", vocabulary + offset)
+        self.tie_word_embeddings = self.text_config.tie_word_embeddings
+        if self.audio_frames_per_chunk % self.audio_stack:
+            raise ModelConfigError(
+                f"audio_frames_per_chunk must be a multiple of audio_stack ({self.audio_stack}), "
+                f"but is {self.audio_frames_per_chunk} instead"
+            )
+
+    @property
+    def placeholder_ids(self) -> tuple[int, int, int]:
+        """The image, audio and video placeholder ids."""
+        return self.image_token_id, self.audio_token_id, self.video_token_id
+
+    @property
+    def hears_sound(self) -> bool:
+        """Whether sound itself, not only the words in it, reaches the language model."""
+        has_encoder = self.speech_config is not None or self.sound_config is not None
+        return has_encoder and self.hearing != "listener"
+
+    @property
+    def audio_chunk_samples(self) -> int:
+        """Samples of a chunk at 16 kHz."""
+        return round(self.audio_chunk_s * 16_000)
+
+    @property
+    def audio_tokens_per_chunk(self) -> int:
+        """Tokens of a chunk, its newline included."""
+        return self.audio_frames_per_chunk // self.audio_stack + 1

@@ -1,0 +1,47 @@
+"""The one place where embeddings of media replace their placeholders.
+
+Shapes: B batch, T tokens, D width.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from unisono.errors import PlaceholderMismatchError
+
+
+def merge(embeddings: Tensor, input_ids: Tensor, features: Mapping[int, Tensor]) -> Tensor:
+    """Put media embeddings where `input_ids` holds their placeholder.
+
+    Args:
+        embeddings: [B, T, D] of the text; what stands at placeholders does not matter.
+        input_ids: [B, T].
+        features: placeholder id -> [tokens, D], in the order of the placeholders.
+
+    Returns:
+        [B, T, D], a new tensor that gradients flow through.
+
+    Raises:
+        PlaceholderMismatchError: a placeholder's count differs from its features'.
+    """
+    for token_id, feature in features.items():
+        at_placeholder = input_ids == token_id
+        wanted = int(at_placeholder.sum())
+        if wanted != len(feature):
+            raise PlaceholderMismatchError(
+                f"the prompt has {wanted} placeholders of id {token_id}, "
+                f"but there are {len(feature)} embeddings for them"
+            )
+        mask = at_placeholder.unsqueeze(-1).to(embeddings.device)
+        embeddings = embeddings.masked_scatter(
+            mask, feature.to(embeddings.device, embeddings.dtype)
+        )
+    return embeddings
+
+
+def without_placeholders(input_ids: Tensor, placeholder_ids: tuple[int, ...]) -> Tensor:
+    """Ids that can be looked up: placeholders, which lie beyond the vocabulary, become 0."""
+    is_placeholder = input_ids == placeholder_ids[0]
+    for token_id in placeholder_ids[1:]:
+        is_placeholder = is_placeholder | (input_ids == token_id)
+    return input_ids.masked_fill(is_placeholder, 0)

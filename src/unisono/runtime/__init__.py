@@ -1,0 +1,23 @@
+"""Loaded models at work: `load` makes an `Assistant`, which streams events."""
+
+from unisono.engines import GenerationSettings
+from unisono.runtime.assistant import Assistant
+from unisono.runtime.events import Event, Finished, SpeechChunk, TextDelta, Timings, Usage
+from unisono.runtime.load import load
+from unisono.runtime.reply import Reply, Speech
+from unisono.runtime.session import Session
+
+__all__ = [
+    "Assistant",
+    "Event",
+    "Finished",
+    "GenerationSettings",
+    "Reply",
+    "Session",
+    "Speech",
+    "SpeechChunk",
+    "TextDelta",
+    "Timings",
+    "Usage",
+    "load",
+]

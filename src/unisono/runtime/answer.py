@@ -1,0 +1,178 @@
+"""One answer: listen, read, decode, speak; as events.
+
+Everything runs when the next event is asked for, in the caller's thread; only the voice has a
+thread of its own. So a slow reader slows the model down, and closing the iterator stops it:
+no further token is computed.
+"""
+
+import time
+from collections.abc import Generator, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from unisono.conversation import Message
+from unisono.engines import Engine, GenerationSettings, KVCache
+from unisono.models.ola import OlaEncoders, OlaProcessor, merge, without_placeholders
+from unisono.models.ola.prompt import Prompt
+from unisono.runtime.events import (
+    Event,
+    FinishReason,
+    Finished,
+    SpeechChunk,
+    TextDelta,
+    Timings,
+    Usage,
+)
+from unisono.runtime.speaker import Speaker
+from unisono.runtime.text_stream import TextStream
+from unisono.speech import SentenceSplitter, Voice
+
+
+@dataclass
+class Memory:
+    """A KV cache, and what stands at each of its positions."""
+
+    cache: KVCache
+    keys: list[Hashable] = field(default_factory=list)
+
+    def recall(self, prompt: Prompt) -> int:
+        """Keep what the prompt shares with the cache and forget the rest.
+
+        Returns:
+            How many positions of the prompt need not be read; at least one is left to read,
+            because reading it gives the first logits.
+        """
+        shared = prompt.common_prefix(self.keys[: self.cache.length])
+        shared = min(shared, len(prompt.ids) - 1)
+        self.cache.truncate(shared)
+        self.keys = self.keys[:shared]
+        return shared
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model as the runtime sees it: what turns messages into embeddings, and an engine."""
+
+    processor: OlaProcessor
+    engine: Engine
+    encoders: OlaEncoders | None = None
+
+    def embed(self, prompt: Prompt) -> Tensor:
+        """[T, D]: what the engine reads for this prompt; media pass their encoders here."""
+        batch = self.processor.collate([prompt])
+        lookup = without_placeholders(batch["input_ids"], self.processor.config.placeholder_ids)
+        embeddings = self.engine.embed(lookup[0].tolist())[None]
+        if prompt.audio and self.encoders is not None:
+            features = self.encoders(**self.processor.media_tensors(prompt.audio))
+            embeddings = merge(embeddings, batch["input_ids"], features)
+        return embeddings[0]
+
+
+class Answer:
+    """The answer to one conversation; `events` may be read once."""
+
+    def __init__(self, reader: Reader, memory: Memory, settings: GenerationSettings) -> None:
+        self._reader = reader
+        self._memory = memory
+        self._settings = settings
+        self._stream = TextStream(reader.processor.tokenizer, settings.stop)
+        self._first_text_s: float | None = None
+        self._first_speech_s: float | None = None
+        self._first_token_s = 0.0
+        self.ids: list[int] = []
+        self.text = ""
+        self.reason: FinishReason = "length"
+
+    def events(
+        self,
+        messages: Sequence[Message],
+        voice: Voice | None,
+        *,
+        started: float,
+        heard: tuple[str, ...] = (),
+    ) -> Generator[Event, None, None]:
+        """Answer the messages; speak if there is a voice.
+
+        Args:
+            messages: a conversation whose sounds have their transcripts.
+            voice: None for a silent answer.
+            started: `time.perf_counter()` when the caller asked.
+            heard: the transcripts, for the summary.
+        """
+        listening_s = time.perf_counter() - started
+        prompt = self._reader.processor.prompt(messages)
+        cached = self._memory.recall(prompt)
+        embeddings = self._reader.embed(prompt.tail(cached))
+        self._started = started
+        speaker = Speaker(voice) if voice else None
+        try:
+            if speaker:
+                yield from self._spoken(embeddings, speaker)
+            else:
+                yield from map(TextDelta, self._deltas(embeddings))
+        finally:
+            if speaker:
+                speaker.close()
+            self._reader.engine.share_cores(False)
+            keys = [*prompt.keys(), *self.ids]
+            self._memory.keys = keys[: self._memory.cache.length]
+        yield Finished(
+            text=self.text,
+            reason=self.reason,
+            usage=Usage(len(prompt.ids), cached, len(self.ids)),
+            timings=self._timings(listening_s),
+            heard=heard,
+        )
+
+    def _deltas(self, embeddings: Tensor) -> Iterator[str]:
+        """The answer's text, a token at a time; "" for tokens that complete no text."""
+        engine = self._reader.engine
+        for token in engine.generate(embeddings, self._memory.cache, self._settings):
+            self._first_token_s = self._first_token_s or self._elapsed()
+            self.ids.append(token)
+            yield self._noted(self._stream.push(token))
+            if token in engine.stop_ids or self._stream.stopped:
+                self.reason = "stop"
+                break
+        self._decoded_s = self._elapsed()
+        yield self._noted(self._stream.flush())
+
+    def _spoken(self, embeddings: Tensor, speaker: Speaker) -> Iterator[Event]:
+        splitter = SentenceSplitter()
+        for delta in self._deltas(embeddings):
+            if delta:
+                yield TextDelta(delta)
+                for sentence in splitter.push(delta):
+                    speaker.say(sentence)
+            self._reader.engine.share_cores(speaker.busy)
+            yield from map(self._timed, speaker.ready())
+        for sentence in splitter.flush():
+            speaker.say(sentence)
+        speaker.finish()
+        yield from map(self._timed, speaker.rest())
+
+    def _noted(self, delta: str) -> str:
+        if delta and self._first_text_s is None:
+            self._first_text_s = self._elapsed()
+        self.text += delta
+        return delta
+
+    def _timed(self, chunk: SpeechChunk) -> SpeechChunk:
+        if self._first_speech_s is None:
+            self._first_speech_s = self._elapsed()
+        return chunk
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._started
+
+    def _timings(self, listening_s: float) -> Timings:
+        after_first = len(self.ids) - 1
+        decoding_s = self._decoded_s - self._first_token_s
+        return Timings(
+            listening_s=listening_s,
+            first_text_s=self._first_text_s,
+            first_speech_s=self._first_speech_s,
+            total_s=self._elapsed(),
+            tokens_per_s=after_first / decoding_s if after_first > 0 else None,
+        )

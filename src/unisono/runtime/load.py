@@ -1,0 +1,168 @@
+"""From a name to something that answers: `load`."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from unisono.engines import Engine, TorchEngine, llama_api
+from unisono.engines.gguf_file import TokenEmbeddings, load_tokenizer, prepare
+from unisono.engines.llama_engine import LlamaEngine
+from unisono.errors import ModelConfigError, UnisonoError, UnknownModelError, VoiceError
+from unisono.hub import ModelEntry, default_cache_folder, fetch_part, load_catalog
+from unisono.models import OlaConfig, OlaForConditionalGeneration, OlaProcessor
+from unisono.runtime.answer import Reader
+from unisono.runtime.assistant import Assistant
+from unisono.speech import Listener, PiperVoice, Voice, WhisperListener
+
+EngineName = Literal["auto", "torch", "llama.cpp"]
+DEFAULT_LISTENER = "whisper-base-ct2"
+DEFAULT_VOICE = "piper-en-us-joe-medium"
+
+
+def load(  # noqa: PLR0913 -- each is one independent choice, all have defaults
+    name: str | os.PathLike[str] = "ola-nano",
+    *,
+    engine: EngineName = "auto",
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    listener: "Listener | str | None" = None,
+    voice: "Voice | str | os.PathLike[str] | None" = None,
+    context_length: int = 4096,
+) -> Assistant:
+    """Load a model; what is not on this machine is fetched and verified.
+
+    Args:
+        name: a model of the catalog (`unisono models`), a folder written by `save_pretrained`,
+            or a repository of a model hub ("owner/name").
+        engine: "auto" takes llama.cpp on a CPU where it runs (docs/decisions), else torch.
+        device: for torch; by default CUDA where there is one.
+        dtype: of the weights in torch; by default bfloat16 on CUDA, float32 on a CPU.
+        listener: a `Listener`, or the name of a part of the catalog.
+        voice: a `Voice`, the name of a part of the catalog, or the path of a Piper .onnx file.
+        context_length: tokens a conversation may have, where the engine reserves memory for it.
+
+    Raises:
+        UnknownModelError: there is no such model.
+        HubError: a part cannot be had.
+        ModelConfigError: the engine cannot run the model here.
+    """
+    entry = _catalog_entry(name)
+    parts = entry.parts if entry else {}
+    if entry is not None:
+        reader = _catalog_reader(entry, engine, device, dtype, context_length)
+    else:
+        reader = _folder_reader(name, engine, device, dtype)
+    return Assistant(
+        reader,
+        name=str(name),
+        make_listener=_listener_maker(listener or parts.get("listener", DEFAULT_LISTENER)),
+        make_voice=_voice_maker(voice or parts.get("voice", DEFAULT_VOICE)),
+    )
+
+
+def _catalog_entry(name: str | os.PathLike[str]) -> ModelEntry | None:
+    """The catalog's entry; None for a folder or a hub repository."""
+    catalog = load_catalog()
+    if name in catalog.models:
+        return catalog.models[str(name)]
+    if Path(name).is_dir() or str(name).count("/") == 1:
+        return None
+    return catalog.model(str(name))  # raises, and names those that are like it
+
+
+def _catalog_reader(
+    entry: ModelEntry,
+    engine: EngineName,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
+    context_length: int,
+) -> Reader:
+    part = load_catalog().part(entry.parts["language_model"])
+    gguf = fetch_part(part.name) / part.files[0].name
+    derived = default_cache_folder() / "derived" / part.files[0].sha256[:16]
+    prepare(gguf, derived)
+    with as_file(files("unisono") / "weights" / entry.name) as folder:
+        config = OlaConfig.from_pretrained(folder)
+    processor = OlaProcessor(load_tokenizer(derived), config)
+    if _use_llama(engine, device, dtype):
+        embeddings = TokenEmbeddings(gguf, derived)
+        return Reader(processor, LlamaEngine(gguf, embeddings, context_length=context_length))
+    return Reader(processor, _gguf_in_torch(gguf, device, dtype))
+
+
+def _use_llama(
+    engine: EngineName, device: str | torch.device | None, dtype: torch.dtype | None
+) -> bool:
+    reason = llama_api.unavailable()
+    if engine == "llama.cpp" and reason:
+        raise ModelConfigError(f"the engine llama.cpp cannot run here: {reason}")
+    on_cpu = _device(device).type == "cpu" and dtype is None
+    return engine == "llama.cpp" or (engine == "auto" and on_cpu and not reason)
+
+
+def _gguf_in_torch(
+    gguf: Path, device: str | torch.device | None, dtype: torch.dtype | None
+) -> Engine:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=_dtype(device, dtype)
+    )
+    # transformers leaves a quantisation entry in the config of dequantised weights, which
+    # then stops save_pretrained.
+    model.config.__dict__.pop("quantization_config", None)
+    return TorchEngine(model.to(_device(device)))
+
+
+def _folder_reader(
+    name: str | os.PathLike[str],
+    engine: EngineName,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
+) -> Reader:
+    if engine == "llama.cpp":
+        raise ModelConfigError("the engine llama.cpp reads GGUF models of the catalog only")
+    try:
+        processor = OlaProcessor.from_pretrained(name)
+        model: Any = OlaForConditionalGeneration.from_pretrained(name, dtype=_dtype(device, dtype))
+    except UnisonoError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UnknownModelError(f"no Ola model can be read from {str(name)!r}: {reason}") from error
+    model = model.to(_device(device)).eval()
+    return Reader(processor, TorchEngine(model.language_model), model.encoders)
+
+
+def _listener_maker(listener: "Listener | str") -> Callable[[], Listener]:
+    if not isinstance(listener, str):
+        return lambda: listener
+    load_catalog().part(listener)  # an unknown name is refused now, not at the first sound
+    return lambda: WhisperListener(fetch_part(listener))
+
+
+def _voice_maker(voice: "Voice | str | os.PathLike[str]") -> Callable[[], Voice]:
+    if not isinstance(voice, str | os.PathLike):
+        return lambda: voice
+    if Path(voice).suffix == ".onnx":
+        if not Path(voice).is_file():
+            raise VoiceError(f"there is no voice file '{voice}'")
+        return partial(PiperVoice, voice)
+    part = load_catalog().part(str(voice))
+    model = next((file.name for file in part.files if file.name.endswith(".onnx")), None)
+    if model is None:
+        raise VoiceError(f"the part {part.name!r} is not a Piper voice")
+    return lambda: PiperVoice(fetch_part(part.name) / model)
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _dtype(device: str | torch.device | None, dtype: torch.dtype | None) -> torch.dtype:
+    return dtype or (torch.bfloat16 if _device(device).type == "cuda" else torch.float32)

@@ -1,0 +1,101 @@
+"""Tiny models and a toy tokenizer for tests: made in milliseconds, no file, no network."""
+
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Wav2Vec2Config,
+    WhisperConfig,
+)
+
+from unisono.models.ola import OlaConfig, OlaForConditionalGeneration, OlaProcessor
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Every UTF-8 byte is a token (ids 0..255); then the three ChatML controls (256..258)."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens=["<|im_start|>"],
+        chat_template=CHATML,
+    )
+
+
+def ola_config(*, speech: bool = False, sound: bool = False, **kwargs: Any) -> OlaConfig:
+    """A Llama of 2 layers; optionally a Whisper and a wav2vec2 encoder; chunks of one second."""
+    text = LlamaConfig(
+        vocab_size=len(byte_tokenizer()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=byte_tokenizer().eos_token_id,
+        pad_token_id=byte_tokenizer().pad_token_id,
+    )
+    whisper = WhisperConfig(
+        d_model=16,
+        encoder_layers=1,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        num_mel_bins=80,
+        max_source_positions=50,
+    )
+    wav2vec2 = Wav2Vec2Config(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_dim=(8, 8),
+        conv_stride=(16, 20),
+        conv_kernel=(16, 20),
+        num_feat_extract_layers=2,
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+        apply_spec_augment=False,
+    )
+    settings = {
+        "audio_chunk_s": 1.0,
+        "audio_frames_per_chunk": 50,
+        "audio_stack": 10,
+        "audio_connector_width": 24,
+        **kwargs,
+    }
+    return OlaConfig(
+        text_config=text,
+        speech_config=whisper if speech else None,
+        sound_config=wav2vec2 if sound else None,
+        **settings,
+    )
+
+
+def ola(
+    *, seed: int = 0, **kwargs: Any
+) -> tuple[OlaForConditionalGeneration, OlaProcessor]:
+    """A random model in eval mode and its processor."""
+    config = ola_config(**kwargs)
+    torch.manual_seed(seed)
+    model = OlaForConditionalGeneration(config).eval()
+    # Random weights of the default scale make nearly flat logits; wider ones, clear choices.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.3)
+    return model, OlaProcessor(byte_tokenizer(), config)
