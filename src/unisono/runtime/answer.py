@@ -6,19 +6,19 @@ no further token is computed.
 """
 
 import time
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-from unisono.conversation import Message
 from unisono.engines import Engine, GenerationSettings, KVCache
 from unisono.models.ola import OlaEncoders, OlaProcessor, merge, without_placeholders
 from unisono.models.ola.prompt import Prompt
 from unisono.runtime.events import (
     Event,
-    FinishReason,
     Finished,
+    FinishReason,
     SpeechChunk,
     TextDelta,
     Timings,
@@ -43,8 +43,8 @@ class Memory:
             How many positions of the prompt need not be read; at least one is left to read,
             because reading it gives the first logits.
         """
-        shared = prompt.common_prefix(self.keys[: self.cache.length])
-        shared = min(shared, len(prompt.ids) - 1)
+        comparable = min(self.cache.length, len(prompt.ids) - 1)
+        shared = prompt.common_prefix(self.keys[:comparable])
         self.cache.truncate(shared)
         self.keys = self.keys[:shared]
         return shared
@@ -58,15 +58,30 @@ class Reader:
     engine: Engine
     encoders: OlaEncoders | None = None
 
+    @torch.inference_mode()
     def embed(self, prompt: Prompt) -> Tensor:
         """[T, D]: what the engine reads for this prompt; media pass their encoders here."""
-        batch = self.processor.collate([prompt])
-        lookup = without_placeholders(batch["input_ids"], self.processor.config.placeholder_ids)
-        embeddings = self.engine.embed(lookup[0].tolist())[None]
+        ids, placeholders = torch.tensor([prompt.ids]), self.processor.config.placeholder_ids
+        embeddings = self.engine.embed(without_placeholders(ids, placeholders)[0].tolist())[None]
+        features: dict[int, Tensor] = {}
         if prompt.audio and self.encoders is not None:
             features = self.encoders(**self.processor.media_tensors(prompt.audio))
-            embeddings = merge(embeddings, batch["input_ids"], features)
-        return embeddings[0]
+        return merge(embeddings, ids, features, placeholders)[0]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the summary of an answer tells about its question.
+
+    Attributes:
+        started: `time.perf_counter()` when the caller asked.
+        listening_s: spent hearing the words of its sounds.
+        heard: these words, a text a sound.
+    """
+
+    started: float
+    listening_s: float = 0.0
+    heard: tuple[str, ...] = ()
 
 
 class Answer:
@@ -85,32 +100,24 @@ class Answer:
         self.reason: FinishReason = "length"
 
     def events(
-        self,
-        messages: Sequence[Message],
-        voice: Voice | None,
-        *,
-        started: float,
-        heard: tuple[str, ...] = (),
+        self, prompt: Prompt, voice: Voice | None, asked: Asked
     ) -> Generator[Event, None, None]:
-        """Answer the messages; speak if there is a voice.
+        """Answer the prompt; speak if there is a voice.
 
         Args:
-            messages: a conversation whose sounds have their transcripts.
+            prompt: the conversation.
             voice: None for a silent answer.
-            started: `time.perf_counter()` when the caller asked.
-            heard: the transcripts, for the summary.
+            asked: for the summary.
         """
-        listening_s = time.perf_counter() - started
-        prompt = self._reader.processor.prompt(messages)
         cached = self._memory.recall(prompt)
         embeddings = self._reader.embed(prompt.tail(cached))
-        self._started = started
+        self._started = asked.started
         speaker = Speaker(voice) if voice else None
         try:
             if speaker:
                 yield from self._spoken(embeddings, speaker)
             else:
-                yield from map(TextDelta, self._deltas(embeddings))
+                yield from (TextDelta(delta) for delta in self._deltas(embeddings) if delta)
         finally:
             if speaker:
                 speaker.close()
@@ -121,8 +128,8 @@ class Answer:
             text=self.text,
             reason=self.reason,
             usage=Usage(len(prompt.ids), cached, len(self.ids)),
-            timings=self._timings(listening_s),
-            heard=heard,
+            timings=self._timings(asked.listening_s),
+            heard=asked.heard,
         )
 
     def _deltas(self, embeddings: Tensor) -> Iterator[str]:
@@ -131,8 +138,10 @@ class Answer:
         for token in engine.generate(embeddings, self._memory.cache, self._settings):
             self._first_token_s = self._first_token_s or self._elapsed()
             self.ids.append(token)
-            yield self._noted(self._stream.push(token))
-            if token in engine.stop_ids or self._stream.stopped:
+            ended = token in engine.stop_ids
+            # A tokenizer need not know all ending tokens as special: none of them is text.
+            yield self._noted("" if ended else self._stream.push(token))
+            if ended or self._stream.stopped:
                 self.reason = "stop"
                 break
         self._decoded_s = self._elapsed()
@@ -142,9 +151,9 @@ class Answer:
         splitter = SentenceSplitter()
         for delta in self._deltas(embeddings):
             if delta:
-                yield TextDelta(delta)
                 for sentence in splitter.push(delta):
                     speaker.say(sentence)
+                yield TextDelta(delta)
             self._reader.engine.share_cores(speaker.busy)
             yield from map(self._timed, speaker.ready())
         for sentence in splitter.flush():

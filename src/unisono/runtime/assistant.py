@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from unisono.conversation import AudioPart, Message
+from unisono.engines import GenerationSettings
 from unisono.errors import NothingHeardError, UnsupportedModalityError
 from unisono.media import load_audio
 from unisono.runtime.answer import Reader
@@ -29,6 +30,7 @@ class Assistant:
         *,
         make_listener: Callable[[], Listener] | None = None,
         make_voice: Callable[[], Voice] | None = None,
+        defaults: GenerationSettings | None = None,
         name: str = "",
     ) -> None:
         """Put the parts together.
@@ -37,10 +39,12 @@ class Assistant:
             reader: the model.
             make_listener: called when the first sound is to be understood; None without one.
             make_voice: called when the first answer is to be spoken; None without one.
+            defaults: what a call leaves open; greedy decoding if None.
             name: for messages.
         """
         self.reader = reader
         self.name = name
+        self.defaults = defaults or GenerationSettings()
         self._make_listener = make_listener
         self._make_voice = make_voice
 
@@ -69,7 +73,7 @@ class Assistant:
         """A conversation of many turns; `system` tells the model who it is."""
         return Session(self, system)
 
-    def chat(  # noqa: PLR0913 -- one keyword a modality
+    def chat(
         self,
         text: str | None = None,
         *,
@@ -87,7 +91,7 @@ class Assistant:
             audio: the same, for sounds.
             video: the same, for videos.
             speech: also speak the answer.
-            **settings: fields of `GenerationSettings`.
+            **settings: fields of `GenerationSettings`, in place of the model's own.
 
         Raises:
             UnisonoError: see its subclasses.
@@ -110,7 +114,7 @@ class Assistant:
         Args:
             messages: messages or dicts of their fields; a string is one user message.
             speech: also yield `SpeechChunk`s.
-            **settings: fields of `GenerationSettings`.
+            **settings: fields of `GenerationSettings`, in place of the model's own.
 
         Yields:
             `TextDelta` and `SpeechChunk` as they are ready, at last one `Finished`.

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
+from transformers import AutoModelForCausalLM, GenerationConfig
 
-from unisono.engines import Engine, TorchEngine, llama_api
+from unisono.engines import Engine, GenerationSettings, TorchEngine, llama_api
 from unisono.engines.gguf_file import TokenEmbeddings, load_tokenizer, prepare
 from unisono.engines.llama_engine import LlamaEngine
 from unisono.errors import ModelConfigError, UnisonoError, UnknownModelError, VoiceError
@@ -24,7 +26,7 @@ DEFAULT_LISTENER = "whisper-base-ct2"
 DEFAULT_VOICE = "piper-en-us-joe-medium"
 
 
-def load(  # noqa: PLR0913 -- each is one independent choice, all have defaults
+def load(
     name: str | os.PathLike[str] = "ola-nano",
     *,
     engine: EngineName = "auto",
@@ -60,6 +62,7 @@ def load(  # noqa: PLR0913 -- each is one independent choice, all have defaults
     return Assistant(
         reader,
         name=str(name),
+        defaults=_defaults(name if entry is None else entry),
         make_listener=_listener_maker(listener or parts.get("listener", DEFAULT_LISTENER)),
         make_voice=_voice_maker(voice or parts.get("voice", DEFAULT_VOICE)),
     )
@@ -86,7 +89,7 @@ def _catalog_reader(
     gguf = fetch_part(part.name) / part.files[0].name
     derived = default_cache_folder() / "derived" / part.files[0].sha256[:16]
     prepare(gguf, derived)
-    with as_file(files("unisono") / "weights" / entry.name) as folder:
+    with _shipped(entry) as folder:
         config = OlaConfig.from_pretrained(folder)
     processor = OlaProcessor(load_tokenizer(derived), config)
     if _use_llama(engine, device, dtype):
@@ -95,21 +98,50 @@ def _catalog_reader(
     return Reader(processor, _gguf_in_torch(gguf, device, dtype))
 
 
+def _shipped(entry: ModelEntry) -> AbstractContextManager[Path]:
+    """The folder of a catalog model's configs and weights inside this package."""
+    return as_file(files("unisono") / "weights" / entry.name)
+
+
+def _defaults(model: ModelEntry | str | os.PathLike[str]) -> GenerationSettings:
+    """The model's own generation settings, where it has any."""
+    try:
+        if isinstance(model, ModelEntry):
+            with _shipped(model) as folder:
+                config = GenerationConfig.from_pretrained(folder)
+        else:
+            config = GenerationConfig.from_pretrained(model)
+    except OSError:
+        return GenerationSettings()
+    temperature = 1.0 if config.temperature is None else config.temperature
+    sampled = {"temperature": temperature, "top_k": config.top_k, "top_p": config.top_p}
+    chosen = sampled if config.do_sample else {}
+    chosen |= {
+        "max_new_tokens": config.max_new_tokens,
+        "repetition_penalty": config.repetition_penalty,
+    }
+    return GenerationSettings(**{k: v for k, v in chosen.items() if v is not None})
+
+
 def _use_llama(
     engine: EngineName, device: str | torch.device | None, dtype: torch.dtype | None
 ) -> bool:
+    if engine not in get_args(EngineName):
+        raise ModelConfigError(
+            f"engine must be one of {', '.join(get_args(EngineName))}, but is {engine!r} instead"
+        )
+    if engine == "torch":
+        return False
     reason = llama_api.unavailable()
     if engine == "llama.cpp" and reason:
         raise ModelConfigError(f"the engine llama.cpp cannot run here: {reason}")
     on_cpu = _device(device).type == "cpu" and dtype is None
-    return engine == "llama.cpp" or (engine == "auto" and on_cpu and not reason)
+    return engine == "llama.cpp" or (on_cpu and not reason)
 
 
 def _gguf_in_torch(
     gguf: Path, device: str | torch.device | None, dtype: torch.dtype | None
 ) -> Engine:
-    from transformers import AutoModelForCausalLM
-
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, dtype=_dtype(device, dtype)
     )

@@ -52,10 +52,14 @@ class TextStream:
 
     def _release(self, new: str) -> str:
         text = self._held + new
-        ends = [text.find(stop) for stop in self._stop if stop in text]
-        if ends:
+        # The stop text that is complete first ends the answer, however the tokens cut the text.
+        found = [
+            (text.find(stop) + len(stop), text.find(stop)) for stop in self._stop if stop in text
+        ]
+        if found:
             self.stopped, self._held = True, ""
-            return text[: min(ends)]
+            _, start = min(found)
+            return text[:start]
         held = max((_overlap(text, stop) for stop in self._stop), default=0)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]

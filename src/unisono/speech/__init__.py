@@ -4,6 +4,7 @@ Knows nothing of models, engines or conversations' flow.
 """
 
 from unisono.speech.cosyvoice import CosyVoiceVoice
+from unisono.speech.devices import Loudspeakers, Microphone
 from unisono.speech.listener import LISTENER_RATE_HZ, Listener, Transcript, Word
 from unisono.speech.piper import PiperVoice
 from unisono.speech.sentences import SentenceSplitter
@@ -15,6 +16,8 @@ __all__ = [
     "LISTENER_RATE_HZ",
     "CosyVoiceVoice",
     "Listener",
+    "Loudspeakers",
+    "Microphone",
     "Pcm",
     "PiperVoice",
     "SentenceSplitter",

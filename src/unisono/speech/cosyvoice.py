@@ -123,7 +123,7 @@ def _load(folder: Path, options: dict[str, Any]) -> Any:
     if not folder.is_dir():  # else CosyVoice would take the name for a ModelScope repository
         raise VoiceError(f"CosyVoice model folder '{folder}' does not exist")
     try:
-        from cosyvoice.cli import cosyvoice  # noqa: PLC0415
+        from cosyvoice.cli import cosyvoice
     except ImportError as error:
         raise VoiceError(
             "the package cosyvoice is not on the Python path; get it with: "
@@ -137,7 +137,7 @@ def _load(folder: Path, options: dict[str, Any]) -> Any:
 
 
 def _load_prompt(path: Path) -> Any:
-    from cosyvoice.utils.file_utils import load_wav  # noqa: PLC0415
+    from cosyvoice.utils.file_utils import load_wav
 
     return load_wav(str(path), _PROMPT_RATE_HZ)
 

@@ -140,9 +140,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
 def _load(path: Path, settings: dict[str, Any], threads: int, seed: int | None) -> Any:
     """Build piper's own class around a session with our options (its `load` takes none)."""
     try:
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415
-        from piper import PiperConfig  # noqa: PLC0415
-        from piper import PiperVoice as Synthesiser  # noqa: PLC0415
+        import onnxruntime  # type: ignore[import-untyped]
+        from piper import PiperConfig
+        from piper import PiperVoice as Synthesiser
     except ImportError as error:
         raise MissingExtraError("piper-tts", "voice") from error
     if not path.is_file():
@@ -167,7 +167,7 @@ def _load(path: Path, settings: dict[str, Any], threads: int, seed: int | None) 
 
 
 def _synthesis_class() -> Any:
-    from piper import SynthesisConfig  # noqa: PLC0415
+    from piper import SynthesisConfig
 
     return SynthesisConfig
 

@@ -253,11 +253,11 @@ class _Parts:
 
 def _import_parts() -> _Parts:
     try:
-        from faster_whisper import WhisperModel  # noqa: PLC0415
-        from faster_whisper.feature_extractor import FeatureExtractor  # noqa: PLC0415
-        from faster_whisper.tokenizer import Tokenizer  # noqa: PLC0415
-        from faster_whisper.transcribe import get_suppressed_tokens  # noqa: PLC0415
-        from faster_whisper.vad import VadOptions, get_speech_timestamps  # noqa: PLC0415
+        from faster_whisper import WhisperModel
+        from faster_whisper.feature_extractor import FeatureExtractor
+        from faster_whisper.tokenizer import Tokenizer
+        from faster_whisper.transcribe import get_suppressed_tokens
+        from faster_whisper.vad import VadOptions, get_speech_timestamps
     except ImportError as error:
         raise MissingExtraError("faster-whisper", "voice") from error
     return _Parts(

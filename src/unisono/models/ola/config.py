@@ -3,7 +3,7 @@
 Defaults are those of the released Ola-7b (REFERENCE: arXiv 2502.04328 and its code).
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
@@ -12,6 +12,8 @@ from transformers.configuration_utils import SubConfigSpec
 from unisono.errors import ModelConfigError
 
 Hearing = Literal["connector", "listener", "both"]
+SubConfig = Any
+"""A dict when given, a `PreTrainedConfig` once the config is made; None for none."""
 
 
 @strict
@@ -24,6 +26,8 @@ class OlaConfig(PreTrainedConfig):
         speech_config: the first hearing encoder, fed log-mels ("whisper"); None for none.
         sound_config: the second hearing encoder, fed 16 kHz samples; None for none. Its output
             is concatenated to the first's, channel by channel.
+        system_prompt: said to the model when a conversation has no system message of its own;
+            None leaves that to the chat template.
         hearing: how the words of a sound reach the language model: as embeddings through the
             "connector", as the text a "listener" wrote down, or "both".
         audio_chunk_s: seconds of sound an encoder sees at once; the last chunk is zero-padded.
@@ -43,10 +47,11 @@ class OlaConfig(PreTrainedConfig):
         "sound_config": SubConfigSpec(AutoConfig, model_type="wav2vec2", optional=True),
     }
 
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
-    vision_config: dict[str, Any] | PreTrainedConfig | None = None
-    speech_config: dict[str, Any] | PreTrainedConfig | None = None
-    sound_config: dict[str, Any] | PreTrainedConfig | None = None
+    text_config: SubConfig = None
+    vision_config: SubConfig = None
+    speech_config: SubConfig = None
+    sound_config: SubConfig = None
+    system_prompt: str | None = None
     hearing: Hearing = "connector"
     audio_chunk_s: float = 30.0
     audio_max_chunks: int = 25
@@ -74,7 +79,8 @@ class OlaConfig(PreTrainedConfig):
     @property
     def placeholder_ids(self) -> tuple[int, int, int]:
         """The image, audio and video placeholder ids."""
-        return self.image_token_id, self.audio_token_id, self.video_token_id
+        ids = (self.image_token_id, self.audio_token_id, self.video_token_id)
+        return cast(tuple[int, int, int], ids)  # __post_init__ left none of them open
 
     @property
     def hears_sound(self) -> bool:

@@ -37,7 +37,7 @@ class AudioConnector(nn.Module):
         tokens = self.project(frames)  # [N, F // k, D]
         newline = self.newline.expand(len(tokens), 1, -1)
         rows = torch.cat([tokens, newline], dim=1)  # [N, F // k + 1, D]
-        sounds = rows.split(chunk_counts.tolist())
+        sounds = torch.split(rows, chunk_counts.tolist())
         begin, end = self.begin[None], self.end[None]
         return torch.cat([torch.cat([begin, s.flatten(0, 1), end]) for s in sounds])
 

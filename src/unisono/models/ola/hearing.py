@@ -9,7 +9,7 @@ Shapes: N chunks, M mel bins, S samples, F frames, W width.
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from transformers import AutoModel, PreTrainedConfig
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from unisono.errors import ModelConfigError
@@ -43,12 +43,13 @@ class HearingEncoders(nn.Module):
 
         Raises:
             ModelConfigError: an encoder makes more frames than `audio_frames_per_chunk`.
+            ValueError: an encoder's input is missing.
         """
         features = []
         if self.speech is not None:
-            features.append(self.speech(audio_mels.to(self.speech.dtype)).last_hidden_state)
+            features.append(_encode(self.speech, audio_mels, "audio_mels"))
         if self.sound is not None:
-            features.append(self.sound(audio_samples.to(self.sound.dtype)).last_hidden_state)
+            features.append(_encode(self.sound, audio_samples, "audio_samples"))
         return torch.cat([self._padded(one) for one in features], dim=-1)
 
     def _padded(self, features: Tensor) -> Tensor:
@@ -61,6 +62,15 @@ class HearingEncoders(nn.Module):
         return pad(features, (0, 0, 0, missing))
 
 
-def _speech_encoder(config: PreTrainedConfig) -> nn.Module:
+def _encode(encoder: PreTrainedModel, inputs: Tensor | None, name: str) -> Tensor:
+    """[N, …] -> [N, F, W of this encoder]."""
+    if inputs is None:
+        raise ValueError(f"{name} must be given: the model has an encoder for it")
+    return encoder(inputs.to(encoder.device, encoder.dtype)).last_hidden_state
+
+
+def _speech_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     """Whisper's encoder alone: its decoder would be loaded for nothing."""
-    return WhisperEncoder(config) if config.model_type == "whisper" else AutoModel.from_config(config)
+    if config.model_type == "whisper":
+        return WhisperEncoder(config)
+    return AutoModel.from_config(config)

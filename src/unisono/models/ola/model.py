@@ -29,7 +29,7 @@ class OlaEncoders(nn.Module):
 
     def __init__(self, config: OlaConfig) -> None:
         super().__init__()
-        self.audio_token_id = config.audio_token_id
+        _, self.audio_token_id, _ = config.placeholder_ids
         self.hearing: HearingEncoders | None = None
         self.audio_connector: AudioConnector | None = None
         width = HearingEncoders.width_of(config)
@@ -101,7 +101,7 @@ class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """[B, T] and media -> [B, T, D], what the language model reads."""
         lookup = without_placeholders(input_ids, self.config.placeholder_ids)
         embeddings = self.get_input_embeddings()(lookup)
-        return merge(embeddings, input_ids, self.encoders(**media))
+        return merge(embeddings, input_ids, self.encoders(**media), self.config.placeholder_ids)
 
     def forward(  # noqa: PLR0913 -- the signature transformers' generate and trainers expect
         self,
@@ -132,6 +132,8 @@ class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             **kwargs: for the language model.
         """
         if inputs_embeds is None:
+            if input_ids is None:
+                raise ValueError("input_ids or inputs_embeds must be given")
             inputs_embeds = self.embed(
                 input_ids,
                 audio_mels=audio_mels,
@@ -150,11 +152,11 @@ class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, *, is_first_iteration: bool = False, **kwargs: Any
     ) -> dict[str, Any]:
-        """Media are read with the prompt only."""
+        """Media are read with the prompt only, unless there is no cache to keep it in."""
         inputs: dict[str, Any] = super().prepare_inputs_for_generation(
             input_ids, is_first_iteration=is_first_iteration, **kwargs
         )
-        if not is_first_iteration:
+        if not is_first_iteration and kwargs.get("use_cache", True):
             for name in MEDIA_INPUTS:
                 inputs.pop(name, None)
         return inputs

@@ -40,7 +40,6 @@ from unisono.models.ola.prompt import AudioSpan, Prompt
 Conversation = str | Sequence[Message | Mapping[str, Any]]
 
 
-
 class OlaProcessor(ProcessorMixin):
     """Tokenizer, chat template and media preprocessing of one Ola model."""
 
@@ -89,9 +88,7 @@ class OlaProcessor(ProcessorMixin):
         ]
         return self.collate(prompts)
 
-    def prompt(
-        self, conversation: Conversation, *, add_generation_prompt: bool = True
-    ) -> Prompt:
+    def prompt(self, conversation: Conversation, *, add_generation_prompt: bool = True) -> Prompt:
         """Encode one conversation: validate, normalise, encode, open its media.
 
         Raises:
@@ -100,9 +97,11 @@ class OlaProcessor(ProcessorMixin):
             MediaError: a medium cannot be opened.
             UnsupportedModalityError: the model has no encoder for a medium.
         """
-        messages = normalise(validate(conversation))
-        messages = [self._with_words(message) for message in messages]
+        messages = [self._with_words(message) for message in normalise(validate(conversation))]
+        if self.config.system_prompt is not None and messages[0].role != "system":
+            messages.insert(0, Message(role="system", content=self.config.system_prompt))
         pieces = encode(messages, self.tokenizer, add_generation_prompt=add_generation_prompt)
+        _, audio_token_id, _ = self.config.placeholder_ids
         ids: list[int] = []
         spans = []
         for piece in pieces:
@@ -111,7 +110,7 @@ class OlaProcessor(ProcessorMixin):
             else:
                 span = self._open(piece, start=len(ids))
                 spans.append(span)
-                ids += [self.config.audio_token_id] * span.length
+                ids += [audio_token_id] * span.length
         return Prompt(ids=tuple(ids), audio=tuple(spans))
 
     def collate(self, prompts: Sequence[Prompt]) -> BatchFeature:
@@ -211,5 +210,3 @@ def _is_batch(conversations: Any) -> bool:
     return isinstance(conversations[0], str | Sequence) and not isinstance(
         conversations[0], Message
     )
-
-

@@ -25,7 +25,7 @@ class AudioSpan:
 
     def __post_init__(self) -> None:
         if not self.digest:
-            digest = hashlib.sha256(np.ascontiguousarray(self.chunks)).hexdigest()
+            digest = hashlib.sha256(np.ascontiguousarray(self.chunks).data).hexdigest()
             object.__setattr__(self, "digest", digest)
 
 

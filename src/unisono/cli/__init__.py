@@ -1,0 +1,54 @@
+"""The command line: one thin file a verb, and how every error ends: one line, exit code 2."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from unisono.cli.ask import ask
+from unisono.cli.chat import chat
+from unisono.cli.models import models
+from unisono.cli.pull import pull
+from unisono.errors import UnisonoError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command of `sys.argv`."""
+    app()
+
+
+def _one_line_errors(verb: Callable[..., None]) -> Callable[..., None]:
+    """Never show a traceback for what a user did."""
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            verb(*args, **kwargs)
+        except UnisonoError as error:
+            print(f"unisono: {error}", file=sys.stderr)
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            print("\nunisono: stopped", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # Our reader is gone; python would complain again when it flushes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return run
+
+
+app = typer.Typer(
+    name="unisono",
+    help="Models that read, see, hear and speak.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _verb in (ask, chat, pull, models):
+    app.command()(_one_line_errors(_verb))

@@ -1,0 +1,37 @@
+"""Options that several verbs share, and what they mean."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="A model of `unisono models`, or a folder.")
+]
+EngineOption = Annotated[
+    str, typer.Option(help="auto, torch or llama.cpp: what steps the language model.")
+]
+VoiceOption = Annotated[
+    str | None, typer.Option(help="A voice of `unisono models`, or a Piper .onnx file.")
+]
+MaxTokensOption = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")
+]
+TemperatureOption = Annotated[
+    float | None, typer.Option(min=0, help="0 takes the likeliest token; higher is more varied.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Makes a varied answer repeatable.")]
+SystemOption = Annotated[str | None, typer.Option(help="Tell the model who it is.")]
+SpeakOption = Annotated[
+    Path | None,
+    typer.Option("--speak", metavar="FILE", help="Speak the answer into a WAV file (- : stdout)."),
+]
+PlayOption = Annotated[bool, typer.Option("--play", help="Speak through the loudspeakers.")]
+
+
+def generation_settings(
+    max_tokens: int | None, temperature: float | None, seed: int | None
+) -> dict[str, int | float]:
+    """The settings that were given, by their name in `GenerationSettings`."""
+    given = {"max_new_tokens": max_tokens, "temperature": temperature, "seed": seed}
+    return {name: value for name, value in given.items() if value is not None}
