@@ -49,9 +49,11 @@ def main() -> None:
     for index, question in enumerate(questions):
         for name in PROGRAMS[index % 3 :] + PROGRAMS[: index % 3]:  # nobody is always first
             runs[name].append(workers[name].ask(question))
-        print(f"{question.stem}: " + ", ".join(
-            f"{name} {runs[name][-1]['first_sound_s']:.2f} s" for name in PROGRAMS
-        ), file=sys.stderr)
+        print(
+            f"{question.stem}: "
+            + ", ".join(f"{name} {runs[name][-1]['first_sound_s']:.2f} s" for name in PROGRAMS),
+            file=sys.stderr,
+        )
     for worker in workers.values():
         worker.close()
     result = {
@@ -246,9 +248,7 @@ def streamer(dtype: str) -> Callable[[Path], Timing]:
     def answer(question: Path) -> Timing:
         started = time.perf_counter()
         inputs = script.inputs(question)
-        stream = TextIteratorStreamer(
-            script.tokenizer, skip_prompt=True, skip_special_tokens=True
-        )
+        stream = TextIteratorStreamer(script.tokenizer, skip_prompt=True, skip_special_tokens=True)
         thread = threading.Thread(
             target=script.model.generate, kwargs={**inputs, "streamer": stream}
         )

@@ -1,6 +1,6 @@
 """The library in one screen: ask, stream, hear, and talk in turns.
 
-    python examples/quickstart.py
+python examples/quickstart.py
 """
 
 from pathlib import Path

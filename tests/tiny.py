@@ -86,9 +86,7 @@ def ola_config(*, speech: bool = False, sound: bool = False, **kwargs: Any) -> O
     )
 
 
-def ola(
-    *, seed: int = 0, **kwargs: Any
-) -> tuple[OlaForConditionalGeneration, OlaProcessor]:
+def ola(*, seed: int = 0, **kwargs: Any) -> tuple[OlaForConditionalGeneration, OlaProcessor]:
     """A random model in eval mode and its processor."""
     config = ola_config(**kwargs)
     torch.manual_seed(seed)

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import time
+from importlib import import_module
 
 import pytest
 import typer
@@ -35,7 +36,9 @@ def toys(registry, monkeypatch):
     document = catalog.model_dump() | {"models": {"m": model | {"parts": {"voice": "toy"}}}}
     catalog = type(catalog).model_validate(document)
     for place in ("cli.pull", "cli.models", "hub.resolve"):
-        monkeypatch.setattr(f"unisono.{place}.load_catalog", lambda: catalog)
+        # The verb in unisono.cli has the name of its module; import_module finds the module.
+        module = import_module(f"unisono.{place}")
+        monkeypatch.setattr(module, "load_catalog", lambda: catalog)
     return registry
 
 

@@ -48,10 +48,15 @@ def ask(
     """Ask once: by text, by voice, about media. The answer streams as it is written."""
     import unisono
     from unisono.cli.sinks import SpeechSink
+    from unisono.media import load_audio, load_image
+
+    question = sys.stdin.read().strip() if text == "-" else text
+    # Opened before the model is loaded: a wrong file is said at once, not after seconds.
+    pictures = [load_image(path) for path in image or ()]
+    sounds = [load_audio(path) for path in audio or ()]
     from unisono.runtime.reply import user_message
 
-    question = sys.stdin.read() if text == "-" else text
-    message = user_message(question, image=image, audio=audio, video=video)
+    message = user_message(question, image=pictures, audio=sounds, video=video)
     settings = generation_settings(max_tokens, temperature, seed)
     with SpeechSink(speak, play=play) as sink:
         assistant = unisono.load(model, engine=cast(Any, engine), voice=voice)

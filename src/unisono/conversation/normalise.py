@@ -34,7 +34,9 @@ def _join_texts(parts: Iterable[Part]) -> tuple[Part, ...]:
         if not isinstance(part, TextPart):
             joined.append(part)
         elif part.text:
-            if joined and isinstance(joined[-1], TextPart):
-                part = TextPart(text=f"{joined.pop().text}\n{part.text}")  # type: ignore[union-attr]
-            joined.append(part)
+            last = joined[-1] if joined else None
+            if isinstance(last, TextPart):
+                joined[-1] = TextPart(text=f"{last.text}\n{part.text}")
+            else:
+                joined.append(part)
     return tuple(joined)

@@ -1,6 +1,6 @@
 """From whatever the caller gave to a list of checked messages, or one clear error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,11 +20,17 @@ def validate(messages: "str | Sequence[Message | Mapping[str, Any]]") -> list[Me
 
     Raises:
         ConversationError: a field is unknown or of the wrong type; there is no message; a
-            system message is not the first; media stands outside a user message; the last
+            system message is not the first; media stands outside a user message, or token ids
+            outside an assistant's; the last
             message is not the user's or says nothing.
     """
     if isinstance(messages, str):
         messages = [Message(role="user", content=messages)]
+    if not isinstance(messages, Iterable):
+        raise ConversationError(
+            f"the conversation must be a text or a list of messages, "
+            f"but is of type {type(messages).__name__!r} instead"
+        )
     typed = [_typed(index, message) for index, message in enumerate(messages)]
     _check_order(typed)
     return typed
@@ -36,10 +42,18 @@ def _typed(index: int, message: "Message | Mapping[str, Any]") -> Message:
     try:
         return Message.model_validate(message)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(step) for step in fault["loc"])
+        # Content is a text or parts; pydantic tells why it is neither. The deepest fault is the
+        # one in the form the caller meant.
+        faults = error.errors(include_url=False, include_input=False)
+        fault = max(faults, key=lambda fault: len(fault["loc"]))
+        field = ".".join(str(step) for step in fault["loc"] if not _is_branch(step))
         where = f"message {index + 1}" + (f", field {field!r}" if field else "")
         raise ConversationError(f"{where}: {fault['msg']}") from None
+
+
+def _is_branch(step: "str | int") -> bool:
+    """Whether this is pydantic's name for a form of content, not a field of the caller's."""
+    return step == "str" or str(step).startswith("tuple[")
 
 
 def _check_order(messages: list[Message]) -> None:
@@ -49,6 +63,12 @@ def _check_order(messages: list[Message]) -> None:
         if message.role == "system" and index > 0:
             raise ConversationError(
                 f"a system message must come first, but is message {index + 1} instead"
+            )
+        if message.role != "assistant" and message.token_ids is not None:
+            # Ids are read verbatim: a user's could be control tokens.
+            raise ConversationError(
+                f"message {index + 1}: token_ids may stand in assistant messages only, "
+                f"but are in one of role {message.role!r}"
             )
         if message.role != "user" and not all(isinstance(p, TextPart) for p in message.parts):
             raise ConversationError(

@@ -52,9 +52,9 @@ class LlamaCache:
 
     def truncate(self, length: int) -> None:
         """Forget everything from position `length` on."""
-        if length < self._length:
-            self._engine.forget(self.context, length)
-            self._length = length
+        # Also when `length` is all there is: an interrupted call may have left more behind it.
+        self._length = min(length, self._length)
+        self._engine.forget(self.context, self._length)
 
     def __del__(self) -> None:
         if hasattr(self, "context"):
@@ -81,7 +81,9 @@ class LlamaEngine(Engine):
         if reason := llama_api.unavailable():
             raise ModelConfigError(reason)
         self._library = library = llama_api.load()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entered when a cache is collected inside it
+        self._spare_contexts: list[int] = []
+        self._contexts, self._closed = 0, False
         parameters = library.llama_model_default_params()
         parameters.n_gpu_layers = 0
         self._model = library.llama_model_load_from_file(os.fsencode(path), parameters)
@@ -100,7 +102,6 @@ class LlamaEngine(Engine):
             if library.llama_vocab_is_eog(vocabulary, token)
         )
         self._threads = self._all_threads = torch.get_num_threads()
-        self._spare_contexts: list[int] = []
         self._crowded_steps = 0
         self._alone_s = self._time_of_a_step_alone()
 
@@ -124,17 +125,29 @@ class LlamaEngine(Engine):
         context: int | None = self._library.llama_init_from_model(self._model, parameters)
         if not context:
             raise MemoryError(f"no memory for a context of {self.context_length} tokens")
+        with self._lock:
+            self._contexts += 1
         return context
 
     def return_context(self, context: int) -> None:
         """Keep a context for the next conversation, or free it when enough are kept."""
         with self._lock:
-            keep = len(self._spare_contexts) < _SPARE_CONTEXTS
+            keep = not self._closed and len(self._spare_contexts) < _SPARE_CONTEXTS
             if keep:
                 self.forget(context, 0)
                 self._spare_contexts.append(context)
         if not keep:
+            self._free([context])
+
+    def _free(self, contexts: list[int]) -> None:
+        """Free contexts, and after the last of a closed engine the model that they use."""
+        for context in contexts:
             self._library.llama_free(context)
+        with self._lock:
+            self._contexts -= len(contexts)
+            last = self._closed and self._contexts == 0
+        if last:
+            self._library.llama_model_free(self._model)
 
     def forget(self, context: int, length: int) -> None:
         """Remove the positions from `length` on."""
@@ -212,10 +225,11 @@ class LlamaEngine(Engine):
         return torch.from_numpy(view.copy())
 
     def __del__(self) -> None:
-        for context in getattr(self, "_spare_contexts", ()):
-            self._library.llama_free(context)
+        # The garbage collector may finalise an engine before its caches: the last one out
+        # frees the model.
         if getattr(self, "_model", None):
-            self._library.llama_model_free(self._model)
+            self._closed = True
+            self._free(self._spare_contexts)
 
 
 def _own(cache: KVCache) -> LlamaCache:

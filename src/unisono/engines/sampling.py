@@ -43,15 +43,18 @@ def penalise(logits: Tensor, seen: list[int], penalty: float) -> Tensor:
 
 
 def filtered_probabilities(logits: Tensor, settings: GenerationSettings) -> Tensor:
-    """[V] -> [V]: the softmax at the temperature, unlikely tokens set to 0; sums to 1."""
+    """[V] -> [V]: the softmax at the temperature, unlikely tokens set to 0; sums to 1.
+
+    In the order of transformers: top_k, top_p of what top_k left, min_p.
+    """
     probabilities = torch.softmax(logits / settings.temperature, dim=-1)
     ordered, ids = probabilities.sort(descending=True)
-    keep = torch.ones_like(ordered, dtype=torch.bool)
     if settings.top_k:
-        keep[settings.top_k :] = False
+        ordered[settings.top_k :] = 0
+        ordered = ordered / ordered.sum()
+    keep = ordered >= settings.min_p * ordered[0]
     if settings.top_p < 1:
         # A token stays while those before it do not reach top_p: the first one always does.
         keep &= ordered.cumsum(-1) - ordered < settings.top_p
-    keep &= ordered >= settings.min_p * ordered[0]
     kept = torch.zeros_like(probabilities).scatter(-1, ids, ordered * keep)
     return kept / kept.sum()

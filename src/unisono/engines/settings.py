@@ -31,16 +31,16 @@ class GenerationSettings:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        object.__setattr__(self, "stop", stop)
         _must(self.max_new_tokens >= 1, "max_new_tokens", "at least 1", self.max_new_tokens)
         _must(self.temperature >= 0, "temperature", "at least 0", self.temperature)
         _must(self.top_k >= 0, "top_k", "at least 0", self.top_k)
         _must(0 < self.top_p <= 1, "top_p", "above 0 and at most 1", self.top_p)
         _must(0 <= self.min_p < 1, "min_p", "at least 0 and below 1", self.min_p)
-        _must(
-            self.repetition_penalty > 0, "repetition_penalty", "above 0", self.repetition_penalty
-        )
+        _must(self.repetition_penalty > 0, "repetition_penalty", "above 0", self.repetition_penalty)
+        seed_fits = self.seed is None or -(2**63) <= self.seed < 2**64
+        _must(seed_fits, "seed", "a whole number of 64 bits", self.seed)
         _must(all(self.stop), "stop", "texts that are not empty", self.stop)
 
 

@@ -21,7 +21,7 @@ def read_hf(source: HfSource, transfer: Transfer) -> Iterator[bytes]:
 
 def _fetch(source: HfSource, transfer: Transfer) -> Path:
     # Imported here: it takes long to import, and most files come from elsewhere.
-    from huggingface_hub import (  # noqa: PLC0415
+    from huggingface_hub import (
         constants,
         hf_hub_download,
         try_to_load_from_cache,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedConfig
 
 from unisono.engines import Engine, GenerationSettings, TorchEngine, llama_api
 from unisono.engines.gguf_file import TokenEmbeddings, load_tokenizer, prepare
@@ -55,6 +55,9 @@ def load(
     """
     entry = _catalog_entry(name)
     parts = entry.parts if entry else {}
+    # Before the model: a wrong name should not wait for it.
+    make_listener = _listener_maker(listener or parts.get("listener", DEFAULT_LISTENER))
+    make_voice = _voice_maker(voice or parts.get("voice", DEFAULT_VOICE))
     if entry is not None:
         reader = _catalog_reader(entry, engine, device, dtype, context_length)
     else:
@@ -63,8 +66,8 @@ def load(
         reader,
         name=str(name),
         defaults=_defaults(name if entry is None else entry),
-        make_listener=_listener_maker(listener or parts.get("listener", DEFAULT_LISTENER)),
-        make_voice=_voice_maker(voice or parts.get("voice", DEFAULT_VOICE)),
+        make_listener=make_listener,
+        make_voice=make_voice,
     )
 
 
@@ -95,7 +98,7 @@ def _catalog_reader(
     if _use_llama(engine, device, dtype):
         embeddings = TokenEmbeddings(gguf, derived)
         return Reader(processor, LlamaEngine(gguf, embeddings, context_length=context_length))
-    return Reader(processor, _gguf_in_torch(gguf, device, dtype))
+    return Reader(processor, _gguf_in_torch(gguf, config.text_config, device, dtype))
 
 
 def _shipped(entry: ModelEntry) -> AbstractContextManager[Path]:
@@ -140,14 +143,19 @@ def _use_llama(
 
 
 def _gguf_in_torch(
-    gguf: Path, device: str | torch.device | None, dtype: torch.dtype | None
+    gguf: Path,
+    config: PreTrainedConfig,
+    device: str | torch.device | None,
+    dtype: torch.dtype | None,
 ) -> Engine:
+    # Without our config transformers reads the file's header twice, which takes seconds.
     model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=_dtype(device, dtype)
+        gguf.parent, config=config, gguf_file=gguf.name, dtype=_dtype(device, dtype)
     )
-    # transformers leaves a quantisation entry in the config of dequantised weights, which
-    # then stops save_pretrained.
-    model.config.__dict__.pop("quantization_config", None)
+    # transformers goes on calling the dequantised weights quantised, and would neither save nor
+    # train them.
+    if (quantizer := getattr(model, "hf_quantizer", None)) is not None:
+        quantizer.remove_quantization_config(model)
     return TorchEngine(model.to(_device(device)))
 
 

@@ -1,0 +1,65 @@
+# Every command of the README. All are quiet, ask nothing, and may be run twice or interrupted.
+#
+#   make demo        set up .venv, ask a spoken question, hear the answer in out/
+#   make test        the default tests (minutes)      make test-slow   the long ones
+#   make lint        ruff, format, types              make clean       forget what was made
+#
+# PYTHON names the interpreter to begin with: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV   ?= .venv
+# The bounds of pyproject.toml; a wish of one's own goes here too: TORCH="torch==2.13.0+cpu"
+TORCH  ?= torch>=2.8,<2.14
+BIN    := $(VENV)/bin
+# Twice quiet: errors are still said, warnings about the user's index settings are not.
+PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+READY  := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint clean setup system
+.DEFAULT_GOAL := demo
+
+demo: setup system
+	@PATH="$$(cd $(BIN) && pwd):$$PATH" sh examples/demo.sh
+
+test: setup system
+	@$(BIN)/python -m pytest
+
+test-slow: setup system
+	@$(BIN)/python -m pytest -m slow
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+setup: $(READY)
+
+# The stamp is written last, so an interrupted set-up is taken up again; a half-made .venv has
+# no working pip and is made anew. torch comes by itself first: it is most of the download, and
+# pip keeps it if what follows is interrupted.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Unisono needs Python 3.11 or newer; name one: make demo PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  echo "Making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing torch into $(VENV) (the first time this takes minutes)"
+	@$(PIP) install "$(TORCH)"
+	@echo "Installing Unisono and what its tests need"
+	@$(PIP) install --editable ".[test]"
+	@touch $(READY)
+
+# llama.cpp's library, the default engine on x86 Linux, needs GNU OpenMP from the system.
+system:
+	@if [ "$$(uname -s)" = Linux ] && command -v apt-get >/dev/null \
+	  && ! PATH="$$PATH:/sbin:/usr/sbin" ldconfig -p | grep -q 'libgomp\.so\.1'; then \
+	  echo "Installing libgomp1"; \
+	  as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	  { $$as_root apt-get update -qq \
+	    && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libgomp1; \
+	  } </dev/null >/dev/null || { \
+	    echo "The tests need libgomp1; install it: sudo apt-get install libgomp1" >&2; exit 1; }; \
+	fi
+
+clean:
+	@rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,52 @@
+"""Every script of examples/ is run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TESTED = {"demo.sh", "quickstart.py", "speak_questions.py", "check_speech.py"}
+
+
+def run(*command: str, **variables: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PATH": path, **variables}
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_all_scripts_are_tested() -> None:
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == TESTED
+
+
+def test_quickstart() -> None:
+    output = run(sys.executable, str(EXAMPLES / "quickstart.py"))
+    assert "honey" in output
+    assert "Tokyo" in output
+
+
+def test_demo_speaks_what_it_writes(tmp_path: Path) -> None:
+    output = run("sh", str(EXAMPLES / "demo.sh"), OUT=str(tmp_path))
+    assert "red" in output
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    assert answer["heard"] == ["What are the primary colors?"]
+
+
+def test_check_speech_fails_on_another_text(tmp_path: Path) -> None:
+    (tmp_path / "answer.json").write_text(json.dumps({"text": "Something else entirely."}))
+    question = EXAMPLES / "questions" / "01-sky.ogg"
+    command = [sys.executable, str(EXAMPLES / "check_speech.py"), str(question)]
+    result = subprocess.run(
+        [*command, str(tmp_path / "answer.json")], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "What color is the sky?" in result.stdout
+
+
+def test_speak_questions(tmp_path: Path) -> None:
+    run(sys.executable, str(EXAMPLES / "speak_questions.py"), str(tmp_path), "--only", "05-bees")
+    assert [path.name for path in tmp_path.iterdir()] == ["05-bees.ogg"]
