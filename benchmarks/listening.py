@@ -34,6 +34,8 @@ from unisono.speech import Listener
 
 QUESTIONS = Path(__file__).parent.parent / "examples" / "questions"
 SENTENCE_WORDS = 3
+LANGUAGE = "en"
+"""What ola-nano tells its listener to expect."""
 normalise = EnglishTextNormalizer()
 
 
@@ -118,10 +120,9 @@ def listen(listener: Listener, recordings: list[Recording]) -> None:
     quiet = not sys.stderr.isatty()
     for recording in track(recordings, "listening", disable=quiet):
         source = recording.sound
-        if recording.source == "asterisk":
-            recording.heard = listener.listen(load_g722(source), word_times=False).text
-        else:
-            recording.heard = listener.listen(load_audio(source), word_times=False).text
+        sound = load_g722(source) if recording.source == "asterisk" else load_audio(source)
+        heard = listener.listen(sound, language=LANGUAGE, word_times=False)
+        recording.heard = heard.text
 
 
 def load_g722(data: bytes) -> np.ndarray:

@@ -9,6 +9,7 @@ import typer
 
 from unisono.cli.options import (
     EngineOption,
+    LanguageOption,
     MaxTokensOption,
     ModelOption,
     PlayOption,
@@ -37,6 +38,7 @@ def ask(
     model: ModelOption = "ola-nano",
     engine: EngineOption = "auto",
     voice: VoiceOption = None,
+    language: LanguageOption = None,
     system: SystemOption = None,
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = None,
@@ -59,7 +61,7 @@ def ask(
     message = user_message(question, image=pictures, audio=sounds, video=video)
     settings = generation_settings(max_tokens, temperature, seed)
     with SpeechSink(speak, play=play) as sink:
-        assistant = unisono.load(model, engine=cast(Any, engine), voice=voice)
+        assistant = unisono.load(model, engine=cast(Any, engine), voice=voice, language=language)
         assistant.warm_up(listening=bool(audio), speech=bool(sink))
         session = assistant.session(system=system)
         events = session.stream([message], speech=bool(sink), **settings)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from unisono.cli.ask import follow
 from unisono.cli.options import (
     EngineOption,
+    LanguageOption,
     MaxTokensOption,
     ModelOption,
     PlayOption,
@@ -33,6 +34,7 @@ def chat(
     play: PlayOption = False,
     engine: EngineOption = "auto",
     voice: VoiceOption = None,
+    language: LanguageOption = None,
     system: SystemOption = None,
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = None,
@@ -44,7 +46,7 @@ def chat(
     from unisono.speech import Microphone
 
     SpeechSink(None, play=play)  # no loudspeakers: say so at once
-    assistant = unisono.load(model, engine=cast(Any, engine), voice=voice)
+    assistant = unisono.load(model, engine=cast(Any, engine), voice=voice, language=language)
     has_microphone = Microphone.available()
     assistant.warm_up(listening=has_microphone, speech=play)
     settings = generation_settings(max_tokens, temperature, seed)

@@ -14,6 +14,9 @@ EngineOption = Annotated[
 VoiceOption = Annotated[
     str | None, typer.Option(help="A voice of `unisono models`, or a Piper .onnx file.")
 ]
+LanguageOption = Annotated[
+    str | None, typer.Option(help="Spoken in the sounds: a code such as en, or auto.")
+]
 MaxTokensOption = Annotated[
     int | None, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")
 ]

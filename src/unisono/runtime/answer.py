@@ -154,6 +154,8 @@ class Answer:
                 for sentence in splitter.push(delta):
                     speaker.say(sentence)
                 yield TextDelta(delta)
+            if speaker.busy and self._first_speech_s is None:
+                speaker.wait_for_sound()
             self._reader.engine.share_cores(speaker.busy)
             yield from map(self._timed, speaker.ready())
         for sentence in splitter.flush():

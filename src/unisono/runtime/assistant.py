@@ -31,6 +31,7 @@ class Assistant:
         make_listener: Callable[[], Listener] | None = None,
         make_voice: Callable[[], Voice] | None = None,
         defaults: GenerationSettings | None = None,
+        language: str | None = None,
         name: str = "",
     ) -> None:
         """Put the parts together.
@@ -40,10 +41,12 @@ class Assistant:
             make_listener: called when the first sound is to be understood; None without one.
             make_voice: called when the first answer is to be spoken; None without one.
             defaults: what a call leaves open; greedy decoding if None.
+            language: spoken to the listener; see `load`.
             name: for messages.
         """
         self.reader = reader
         self.name = name
+        self._language = language
         self.defaults = defaults or GenerationSettings()
         self._make_listener = make_listener
         self._make_voice = make_voice
@@ -143,5 +146,9 @@ class Assistant:
     def _heard(self, part: AudioPart) -> AudioPart:
         if part.transcript is not None:
             return part
-        transcript = self.listener.listen(load_audio(part.audio), word_times=False)
+        language = self.reader.processor.config.spoken_language
+        if self._language is not None:
+            language = None if self._language == "auto" else self._language
+        sound = load_audio(part.audio)
+        transcript = self.listener.listen(sound, language=language, word_times=False)
         return part.model_copy(update={"transcript": transcript.text})

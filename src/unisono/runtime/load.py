@@ -34,6 +34,7 @@ def load(
     dtype: torch.dtype | None = None,
     listener: "Listener | str | None" = None,
     voice: "Voice | str | os.PathLike[str] | None" = None,
+    language: str | None = None,
     context_length: int = 4096,
 ) -> Assistant:
     """Load a model; what is not on this machine is fetched and verified.
@@ -46,6 +47,8 @@ def load(
         dtype: of the weights in torch; by default bfloat16 on CUDA, float32 on a CPU.
         listener: a `Listener`, or the name of a part of the catalog.
         voice: a `Voice`, the name of a part of the catalog, or the path of a Piper .onnx file.
+        language: what is spoken to the listener, as an ISO 639-1 code, or "auto" to find out; by
+            default what the model's config says.
         context_length: tokens a conversation may have, where the engine reserves memory for it.
 
     Raises:
@@ -66,6 +69,7 @@ def load(
         reader,
         name=str(name),
         defaults=_defaults(name if entry is None else entry),
+        language=language,
         make_listener=make_listener,
         make_voice=make_voice,
     )

@@ -2,12 +2,22 @@
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 
 from unisono.runtime.events import SpeechChunk
 from unisono.speech import Voice
 
 _END = None
+
+_FIRST_SOUND_WAIT_S = 0.5
+"""The longest pause of the text for the first sound.
+
+The first piece is short, and a voice with the cores to itself speaks it soonest; the text, which
+is many times faster than speech, catches up at once. A voice slower than this is not waited for.
+"""
+
+_POLL_S = 0.002
 
 
 class Speaker:
@@ -22,6 +32,7 @@ class Speaker:
         self._sentences: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._chunks: queue.SimpleQueue[SpeechChunk | BaseException | None] = queue.SimpleQueue()
         self._closed = threading.Event()
+        self._patience_s = _FIRST_SOUND_WAIT_S
         self._given = self._spoken = 0
         self._thread = threading.Thread(target=self._run, name="unisono-voice", daemon=True)
         self._thread.start()
@@ -44,6 +55,13 @@ class Speaker:
         """Stop: no further chunk is computed. Returns at once."""
         self._closed.set()
         self._sentences.put(_END)
+
+    def wait_for_sound(self) -> None:
+        """Let a voice that has said nothing yet work alone until its first chunk is ready."""
+        began = time.perf_counter()
+        while self.busy and self._chunks.empty() and time.perf_counter() - began < self._patience_s:
+            time.sleep(_POLL_S)
+        self._patience_s -= time.perf_counter() - began
 
     def ready(self) -> Iterator[SpeechChunk]:
         """The chunks there are now; never waits."""

@@ -30,6 +30,8 @@ class OlaConfig(PreTrainedConfig):
             None leaves that to the chat template.
         hearing: how the words of a sound reach the language model: as embeddings through the
             "connector", as the text a "listener" wrote down, or "both".
+        spoken_language: what a listener is to expect ("en"); None lets it find out, which goes
+            wrong now and then with short questions.
         audio_chunk_s: seconds of sound an encoder sees at once; the last chunk is zero-padded.
         audio_max_chunks: chunks heard of one sound.
         audio_frames_per_chunk: frames the longest encoder makes of a chunk.
@@ -53,6 +55,7 @@ class OlaConfig(PreTrainedConfig):
     sound_config: SubConfig = None
     system_prompt: str | None = None
     hearing: Hearing = "connector"
+    spoken_language: str | None = None
     audio_chunk_s: float = 30.0
     audio_max_chunks: int = 25
     audio_frames_per_chunk: int = 1500
