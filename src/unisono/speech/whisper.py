@@ -152,11 +152,7 @@ class WhisperListener:
         model = self._model
         mel = model.feature_extractor(speech)  # [M mel bands, F frames]
         frames = mel.shape[1]
-        # Padded with what silence is in log-mels, as openai/whisper does (faster-whisper pads
-        # with 0, a soft noise): fewer errors, and the end is found sooner.
-        missing = _window_frames(frames) - frames
-        window = np.pad(mel, ((0, 0), (0, missing)), constant_values=mel.min())
-        encoded = model.encode(window)
+        encoded = model.encode(np.pad(mel, ((0, 0), (0, _window_frames(frames) - frames))))
         language = self._detect(encoded) if code is None else _Language(code, 1.0)
         tokenizer = self._tokenizer(language.code)
         tokens, suspicious, silent = self._decode(encoded, tokenizer, frames)
