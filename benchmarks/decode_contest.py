@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import track
@@ -114,7 +114,12 @@ def contestants(
                 weights,
                 "openvino",
                 openvino,
-                common | {"model": str(exported if compress else gguf)},
+                # Its other attention keeps the last prompt: no first token would be measured.
+                common
+                | {
+                    "model": str(exported if compress else gguf),
+                    "properties": {"ATTENTION_BACKEND": "SDPA"},
+                },
                 install="pip install -r benchmarks/requirements-openvino.txt",
                 compress=compress,
             )
@@ -138,7 +143,7 @@ class Worker:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- closed by `close`
         try:
             if contestant.compress:
-                _export(contestant)
+                export(contestant)
             self._start(contestant)
         except (OSError, subprocess.CalledProcessError, RuntimeError) as error:
             self.why = _reason(error)
@@ -163,18 +168,21 @@ class Worker:
         Raises:
             RuntimeError: the process ended.
         """
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"ids": ids, "count": count}) + "\n")
-        self._process.stdin.flush()
+        requests, _ = self._pipes()
+        requests.write(json.dumps({"ids": ids, "count": count}) + "\n")
+        requests.flush()
         return self._read()
 
+    def _pipes(self) -> tuple[IO[str], IO[str]]:
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise RuntimeError(f"{self._label} does not run: {self.why}")
+        return process.stdin, process.stdout
+
     def _read(self) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = self._pipes()[1].readline()
         if not line:
-            status = self._process.wait()
+            status = self._process.wait() if self._process else None
             self._log.seek(0)
             said = _last_line(self._log.read())
             raise RuntimeError(f"{self._label} ended with status {status}: {said}")
@@ -235,7 +243,7 @@ def _track(turns: list[Any], what: str) -> Any:
     return track(turns, what, console=console, disable=not console.is_terminal)
 
 
-def _export(contestant: Contestant) -> None:
+def export(contestant: Contestant) -> None:
     """Make the folder that OpenVINO reads, unless it is there."""
     target = Path(contestant.options["model"])
     program = Path(contestant.python).parent / "optimum-cli"

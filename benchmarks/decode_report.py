@@ -48,7 +48,7 @@ def summary(
     reference = next((m.answers for m in present if m.contestant.label == REFERENCE), None)
     rates = {m.contestant.label: _spread(m.runs, "tokens_per_s") for m in present}
     best = max(rate["median"] for rate in rates.values())
-    ours = next(rates[m.contestant.label]["median"] for m in present if m.contestant.default)
+    ours = next((rates[m.contestant.label]["median"] for m in present if m.contestant.default), 0)
     rows = []
     for one in present:
         rate = rates[one.contestant.label]
@@ -60,7 +60,7 @@ def summary(
                 "default": one.contestant.default,
                 "tokens_per_s": rate,
                 "to_best": round(rate["median"] / best, 3),
-                "to_default": round(rate["median"] / ours, 3),
+                "to_default": round(rate["median"] / ours, 3) if ours else None,
                 "first_token_s": _spread(one.runs, "first_token_s"),
                 "memory_mb": round(one.runs[-1]["memory_bytes"] / 2**20)
                 if one.runs[-1]["memory_bytes"]
