@@ -62,7 +62,7 @@ def _calm_openmp() -> None:
     soon as another program wants a core; with this count they keep 85 (docs/decisions/0002).
     It is read when torch is imported, so a program that imports torch first keeps its own.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "50000")
 
 
 def __getattr__(name: str) -> Any:

@@ -25,8 +25,9 @@ _READ_AT_ONCE = 256
 _SPARE_CONTEXTS = 2
 """Contexts kept for new conversations."""
 
-_STEPS_ALONE = 32
-"""Tokens to decode on one thread after the cores were found crowded."""
+_STEPS_ALONE = (8, 64)
+"""Tokens to decode on one thread after the cores were found crowded: the first time, and at
+most, for it doubles while they stay so."""
 
 
 class LlamaCache:
@@ -102,7 +103,7 @@ class LlamaEngine(Engine):
             if library.llama_vocab_is_eog(vocabulary, token)
         )
         self._threads = self._all_threads = torch.get_num_threads()
-        self._crowded_steps = 0
+        self._crowded_steps, self._next_crowded_steps = 0, _STEPS_ALONE[0]
         self._alone_s = self._time_of_a_step_alone()
 
     def embed(self, ids: Sequence[int]) -> Tensor:
@@ -185,10 +186,14 @@ class LlamaEngine(Engine):
         That happens when another program holds a core: the threads that run spin until the
         one that does not has had its turn.
         """
+        shortest, longest = _STEPS_ALONE
         if self._crowded_steps:
             self._crowded_steps -= 1
         elif self._threads > 1 and step_s > 2 * self._alone_s:
-            self._crowded_steps = _STEPS_ALONE
+            self._crowded_steps = self._next_crowded_steps
+            self._next_crowded_steps = min(2 * self._next_crowded_steps, longest)
+        else:
+            self._next_crowded_steps = shortest
 
     def _time_of_a_step_alone(self) -> float:
         cache, times = LlamaCache(self), []
