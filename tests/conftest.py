@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 unisono._calm_openmp()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the tensors of the official implementations are: see tests/parity."""
+    parser.addoption("--golden", metavar="DIR", help="golden set for tests/parity")
+
+
 @pytest.fixture(scope="session")
 def nano() -> "Assistant":
     """The real ola-nano, as a user gets it."""
