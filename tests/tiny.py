@@ -12,6 +12,7 @@ from transformers import (
 )
 
 from unisono.models.ola import OlaConfig, OlaForConditionalGeneration, OlaProcessor
+from unisono.models.ola.vision import OryxVisionConfig
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
@@ -35,8 +36,10 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def ola_config(*, speech: bool = False, sound: bool = False, **kwargs: Any) -> OlaConfig:
-    """A Llama of 2 layers; optionally a Whisper and a wav2vec2 encoder; chunks of one second."""
+def ola_config(
+    *, speech: bool = False, sound: bool = False, vision: bool = False, **kwargs: Any
+) -> OlaConfig:
+    """A Llama of 2 layers; optionally encoders; chunks of one second, pictures of some patches."""
     text = LlamaConfig(
         vocab_size=len(byte_tokenizer()),
         hidden_size=32,
@@ -71,7 +74,21 @@ def ola_config(*, speech: bool = False, sound: bool = False, **kwargs: Any) -> O
         num_conv_pos_embedding_groups=2,
         apply_spec_augment=False,
     )
+    oryx = OryxVisionConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        position_grid=6,
+    )
     settings = {
+        "picture_sizes": {
+            "lowres_area": 64 * 64,
+            "highres_max_area": 128 * 128,
+            "video_min_area": 64 * 64,
+            "video_max_area": 96 * 96,
+        },
+        "video_frames": 4,
         "audio_chunk_s": 1.0,
         "audio_frames_per_chunk": 50,
         "audio_stack": 10,
@@ -80,6 +97,7 @@ def ola_config(*, speech: bool = False, sound: bool = False, **kwargs: Any) -> O
     }
     return OlaConfig(
         text_config=text,
+        vision_config=oryx if vision else None,
         speech_config=whisper if speech else None,
         sound_config=wav2vec2 if sound else None,
         **settings,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from golden import Golden
+from official_ola import Ola, converted
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = (ROOT.parent / "shared" / "golden", ROOT / "tests" / "golden")
@@ -31,3 +32,9 @@ def whole_run(request: pytest.FixtureRequest) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The count of what was checked comes after the checks."""
     items.sort(key=lambda item: item.path.name == "test_every_tensor.py")
+
+
+@pytest.fixture(scope="session")
+def ola(golden: Golden, tmp_path_factory: pytest.TempPathFactory) -> Ola:
+    """The golden Ola through the conversion and loading that a user's checkpoint goes through."""
+    return converted(golden, tmp_path_factory.mktemp("ola"))

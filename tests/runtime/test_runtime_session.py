@@ -59,18 +59,18 @@ def test_a_sound_is_encoded_and_heard_once(hearing: str) -> None:
     ours = assistant(speech=True, sound=True, hearing=hearing, listener=listener)
     encoders = ours.reader.encoders
     assert encoders is not None
-    encoders.forward = Mock(wraps=encoders.forward)  # type: ignore[method-assign]
+    encoders.each = Mock(wraps=encoders.each)  # type: ignore[method-assign]
     session = ours.session()
     session.chat("What is it?", audio=tone(1.2), **SETTINGS)
     session.chat("Are you sure?", **SETTINGS)
     history = [*session.messages, Message(role="user", content="And this?")]
-    assert encoders.forward.call_count == 1
+    assert encoders.each.call_count == 1
     reply = session.chat("And this?", **SETTINGS)
-    assert encoders.forward.call_count == 1
+    assert encoders.each.call_count == 1
     assert listener.calls == (hearing == "both")
     _same(reply, _fresh(ours, history))
     second = session.chat("And that?", audio=tone(0.6, hz=900), **SETTINGS)
-    assert encoders.forward.call_args.kwargs["audio_chunk_counts"].tolist() == [1], "the new one"
+    assert encoders.each.call_args.kwargs["audio_chunk_counts"].tolist() == [1], "the new one"
     assert second.usage.cached_tokens > reply.usage.prompt_tokens
 
 

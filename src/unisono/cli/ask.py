@@ -82,6 +82,8 @@ def follow(events: "Iterable[Event]", sink: "SpeechSink", *, show: Any) -> "Fini
         elif isinstance(event, Finished):
             if show is not None:
                 print(file=show, flush=True)
+            for notice in event.notices:
+                print(f"Note: {notice}", file=sys.stderr)
             return event
         elif show is not None:
             print(event.text, end="", file=show, flush=True)
@@ -93,6 +95,7 @@ def _summary(finished: "Finished") -> dict[str, Any]:
         "text": finished.text,
         "reason": finished.reason,
         "heard": list(finished.heard),
+        "notices": list(finished.notices),
         "usage": asdict(finished.usage),
         "timings": asdict(finished.timings),
     }

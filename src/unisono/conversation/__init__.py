@@ -11,7 +11,7 @@ from unisono.conversation.parts import (
     TextPart,
     VideoPart,
 )
-from unisono.conversation.template import Piece, encode
+from unisono.conversation.template import Piece, Tagged, encode, encode_tagged
 from unisono.conversation.validate import validate
 
 __all__ = [
@@ -22,9 +22,11 @@ __all__ = [
     "Message",
     "Part",
     "Piece",
+    "Tagged",
     "TextPart",
     "VideoPart",
     "encode",
+    "encode_tagged",
     "normalise",
     "validate",
 ]

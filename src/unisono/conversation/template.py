@@ -11,7 +11,7 @@ sound takes, puts the placeholders in.
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unisono.conversation.parts import MediaPart, Message, TextPart
 from unisono.errors import ConversationError
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 Piece = list[int] | MediaPart
 """A run of token ids, or a medium that stands at this place."""
+
+
+class Tagged(NamedTuple):
+    """A piece, and who says it: None for what the chat template itself says."""
+
+    piece: Piece
+    role: str | None
 
 
 def encode(
@@ -45,7 +52,37 @@ def encode(
     Raises:
         ConversationError: the tokenizer has no chat template, or the template refuses.
     """
+    tagged = encode_tagged(messages, tokenizer, add_generation_prompt=add_generation_prompt)
+    return _joined([piece for piece, _ in tagged])
+
+
+def encode_tagged(
+    messages: Sequence[Message],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    add_generation_prompt: bool = False,
+) -> list[Tagged]:
+    """As `encode`, but not joined, each piece with the role that says it."""
     nonce = secrets.token_hex(4)
+    rendered = _rendered(messages, tokenizer, nonce, add_generation_prompt=add_generation_prompt)
+    tagged: list[Tagged] = []
+    for position, text in enumerate(re.split(f"\ue000{nonce}:(\\d+)\ue001", rendered)):
+        if position % 2:
+            message = messages[int(text)]
+            tagged += [Tagged(piece, message.role) for piece in _content(message, tokenizer)]
+        elif text:
+            tagged.append(Tagged(tokenizer.encode(text, add_special_tokens=False), None))
+    return tagged
+
+
+def _rendered(
+    messages: Sequence[Message],
+    tokenizer: "PreTrainedTokenizerBase",
+    nonce: str,
+    *,
+    add_generation_prompt: bool,
+) -> str:
+    """The chat template's text, a sentinel in the place of each content."""
     turns = [
         {"role": message.role, "content": f"\ue000{nonce}:{index}\ue001"}
         for index, message in enumerate(messages)
@@ -53,18 +90,12 @@ def encode(
     if not tokenizer.chat_template:
         raise ConversationError("the tokenizer must have a chat template, but has none")
     try:
-        rendered = tokenizer.apply_chat_template(
+        text: str = tokenizer.apply_chat_template(
             turns, tokenize=False, add_generation_prompt=add_generation_prompt
         )
     except Exception as error:  # jinja raises whatever the template's author wrote
         raise ConversationError(f"the chat template refuses the conversation: {error}") from error
-    pieces: list[Piece] = []
-    for position, text in enumerate(re.split(f"\ue000{nonce}:(\\d+)\ue001", rendered)):
-        if position % 2:
-            pieces.extend(_content(messages[int(text)], tokenizer))
-        elif text:
-            pieces.append(tokenizer.encode(text, add_special_tokens=False))
-    return _joined(pieces)
+    return text
 
 
 def _content(message: Message, tokenizer: "PreTrainedTokenizerBase") -> Iterator[Piece]:

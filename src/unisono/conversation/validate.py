@@ -9,20 +9,24 @@ from unisono.conversation.parts import Message, TextPart
 from unisono.errors import ConversationError
 
 
-def validate(messages: "str | Sequence[Message | Mapping[str, Any]]") -> list[Message]:
-    """Check the form and the order of a conversation that is to be answered.
+def validate(
+    messages: "str | Sequence[Message | Mapping[str, Any]]", *, answered: bool = False
+) -> list[Message]:
+    """Check the form and the order of a conversation.
 
     Args:
         messages: messages or dicts of their fields; a string is one user message.
+        answered: the conversation is one to learn from, and ends with an answer; otherwise it
+            is to be answered.
 
     Returns:
         The messages, typed.
 
     Raises:
         ConversationError: a field is unknown or of the wrong type; there is no message; a
-            system message is not the first; media stands outside a user message, or token ids
-            outside an assistant's; the last
-            message is not the user's or says nothing.
+            system message is not the first; media stands outside a user message, or token ids outside
+            an assistant's; the last message is not the user's (the assistant's, if answered)
+            or says nothing.
     """
     if isinstance(messages, str):
         messages = [Message(role="user", content=messages)]
@@ -33,6 +37,7 @@ def validate(messages: "str | Sequence[Message | Mapping[str, Any]]") -> list[Me
         )
     typed = [_typed(index, message) for index, message in enumerate(messages)]
     _check_order(typed)
+    _check_last(typed[-1], "assistant" if answered else "user")
     return typed
 
 
@@ -75,10 +80,12 @@ def _check_order(messages: list[Message]) -> None:
                 f"message {index + 1}: media may stand in user messages only, "
                 f"but is in one of role {message.role!r}"
             )
-    last = messages[-1]
-    if last.role != "user":
+
+
+def _check_last(last: Message, role: str) -> None:
+    if last.role != role:
         raise ConversationError(
-            f"the last message must be the user's, but is of role {last.role!r} instead"
+            f"the last message must be the {role}'s, but is of role {last.role!r} instead"
         )
     if all(isinstance(part, TextPart) and not part.text.strip() for part in last.parts):
         raise ConversationError("the last message must say something, but is empty instead")

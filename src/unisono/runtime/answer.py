@@ -6,7 +6,7 @@ no further token is computed.
 """
 
 import time
-from collections.abc import Generator, Hashable, Iterator
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unisono.engines import Engine, GenerationSettings, KVCache
 from unisono.models.ola import OlaEncoders, OlaProcessor, merge, without_placeholders
-from unisono.models.ola.prompt import Prompt
+from unisono.models.ola.prompt import MediaSpan, Prompt
 from unisono.runtime.events import (
     Event,
     Finished,
@@ -24,6 +24,7 @@ from unisono.runtime.events import (
     Timings,
     Usage,
 )
+from unisono.runtime.features import FeatureCache
 from unisono.runtime.speaker import Speaker
 from unisono.runtime.text_stream import TextStream
 from unisono.speech import SentenceSplitter, Voice
@@ -57,6 +58,7 @@ class Reader:
     processor: OlaProcessor
     engine: Engine
     encoders: OlaEncoders | None = None
+    features: FeatureCache = field(default_factory=FeatureCache)
 
     @torch.inference_mode()
     def embed(self, prompt: Prompt) -> Tensor:
@@ -64,9 +66,16 @@ class Reader:
         ids, placeholders = torch.tensor([prompt.ids]), self.processor.config.placeholder_ids
         embeddings = self.engine.embed(without_placeholders(ids, placeholders)[0].tolist())[None]
         features: dict[int, Tensor] = {}
-        if prompt.audio and self.encoders is not None:
-            features = self.encoders(**self.processor.media_tensors(prompt.audio))
+        if prompt.spans and self.encoders is not None:
+            features = self.features.of(prompt.spans, self._encode)
         return merge(embeddings, ids, features, placeholders)[0]
+
+    def _encode(self, spans: Sequence[MediaSpan]) -> dict[int, list[Tensor]]:
+        if self.encoders is None:
+            raise RuntimeError("a model without encoders cannot be given media")
+        tensors = self.processor.media_tensors(spans)
+        device = next(self.encoders.parameters()).device
+        return self.encoders.each(**{name: one.to(device) for name, one in tensors.items()})
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,7 @@ class Answer:
             usage=Usage(len(prompt.ids), cached, len(self.ids)),
             timings=self._timings(asked.listening_s),
             heard=asked.heard,
+            notices=prompt.notices,
         )
 
     def _deltas(self, embeddings: Tensor) -> Iterator[str]:

@@ -75,6 +75,7 @@ class Finished:
         usage: tokens read and written.
         timings: how long it took.
         heard: the words a listener heard in the question's sounds.
+        notices: what of the question the model did not get, such as the end of a long sound.
     """
 
     text: str
@@ -82,6 +83,7 @@ class Finished:
     usage: Usage
     timings: Timings
     heard: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 Event = TextDelta | SpeechChunk | Finished

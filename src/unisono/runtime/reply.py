@@ -40,6 +40,7 @@ class Reply:
         usage: tokens read and written.
         timings: how long it took.
         heard: the words heard in the question's sounds.
+        notices: what of the question the model did not get, such as the end of a long sound.
     """
 
     text: str
@@ -47,6 +48,7 @@ class Reply:
     usage: Usage
     timings: Timings
     heard: tuple[str, ...]
+    notices: tuple[str, ...]
 
 
 def user_message(
@@ -81,7 +83,14 @@ def _reply(finished: Finished, chunks: list[SpeechChunk]) -> Reply:
     if chunks:
         pcm = np.concatenate([chunk.pcm for chunk in chunks])
         speech = Speech(pcm, chunks[0].sample_rate_hz)
-    return Reply(finished.text, speech, finished.usage, finished.timings, finished.heard)
+    return Reply(
+        finished.text,
+        speech,
+        usage=finished.usage,
+        timings=finished.timings,
+        heard=finished.heard,
+        notices=finished.notices,
+    )
 
 
 def _listed(sources: Any) -> list[Any]:

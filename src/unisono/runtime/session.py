@@ -41,6 +41,7 @@ class Session:
     def __init__(self, assistant: Answerer, system: str | None = None) -> None:
         self._assistant = assistant
         self._memory = Memory(assistant.reader.engine.new_cache())
+        self._opener = assistant.reader.processor.opener()
         self.messages: list[Message] = []
         if system is not None:
             self.messages.append(Message(role="system", content=system))
@@ -112,7 +113,7 @@ class Session:
         limit -= min(settings.max_new_tokens, limit // 2)
         while True:
             messages = normalise([*history, *new])
-            prompt = reader.processor.prompt(messages)
+            prompt = reader.processor.prompt(messages, opener=self._opener)
             shorter = _without_oldest_turn(history)
             if len(prompt.ids) <= limit or len(shorter) == len(history):
                 return messages, prompt

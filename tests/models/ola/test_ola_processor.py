@@ -8,7 +8,7 @@ import tiny
 from fakes import tone
 
 from unisono.conversation import AudioPart, Message, TextPart
-from unisono.errors import ConversationError, MediaTooLargeError, UnsupportedModalityError
+from unisono.errors import ConversationError, UnsupportedModalityError
 from unisono.models.ola import OlaProcessor
 from unisono.models.ola.prompt import AudioSpan, Prompt
 
@@ -45,11 +45,14 @@ def test_the_last_chunk_is_padded_with_silence() -> None:
     assert not samples.reshape(-1)[24_000:].any()
 
 
-def test_too_long_a_sound_is_refused() -> None:
+def test_too_long_a_sound_is_cut_and_that_is_said() -> None:
     _, processor = tiny.ola(speech=True, audio_max_chunks=2)
-    processor(question(tone(2.0)))
-    with pytest.raises(MediaTooLargeError, match="at most 2 s"):
-        processor(question(tone(2.5)))
+    assert processor.prompt(question(tone(2.0))).notices == ()
+    prompt = processor.prompt(question(tone(2.5)))
+    assert len(prompt.spans[0].arrays()[0]) == 2
+    (notice,) = prompt.notices
+    assert "lasts 2 s" in notice or "lasts 3 s" in notice
+    assert "at most 2 s" in notice
 
 
 def _text_of(processor: OlaProcessor, prompt: Prompt) -> str:
@@ -60,14 +63,14 @@ def _text_of(processor: OlaProcessor, prompt: Prompt) -> str:
 def test_hearing_by_connector_leaves_words_out() -> None:
     _, processor = tiny.ola(speech=True, hearing="connector")
     prompt = processor.prompt(question(tone(), transcript="a tone"))
-    assert len(prompt.audio) == 1
+    assert len(prompt.spans) == 1
     assert "tone" not in _text_of(processor, prompt)
 
 
 def test_hearing_by_listener_reads_words_only() -> None:
     _, processor = tiny.ola(speech=True, hearing="listener")
     prompt = processor.prompt(question(tone(), transcript="a tone"))
-    assert not prompt.audio
+    assert not prompt.spans
     assert 'user\nWords heard: "a tone"\nWhat is it?<|im_end|>' in _text_of(processor, prompt)
     alone = [Message(role="user", content=(AudioPart(audio=tone(), transcript="Who is it?"),))]
     assert "user\nWho is it?<|im_end|>" in _text_of(processor, processor.prompt(alone))
@@ -76,7 +79,7 @@ def test_hearing_by_listener_reads_words_only() -> None:
 def test_hearing_both_ways() -> None:
     _, processor = tiny.ola(speech=True, hearing="both")
     prompt = processor.prompt(question(tone(), tone(2.0), transcript="a tone"))
-    assert len(prompt.audio) == 2
+    assert len(prompt.spans) == 2
     assert _text_of(processor, prompt).count('\nWords heard: "a tone"') == 2
 
 
@@ -140,4 +143,4 @@ def test_a_tail_keeps_the_sounds_behind_it() -> None:
     prompt = Prompt((9, 9, 1, 9, 9, 3), (_span(0, 2, 0.5), _span(3, 2, 0.6)))
     tail = prompt.tail(2)
     assert tail.ids == (1, 9, 9, 3)
-    assert [(span.start, span.digest) for span in tail.audio] == [(1, prompt.audio[1].digest)]
+    assert [(span.start, span.digest) for span in tail.spans] == [(1, prompt.spans[1].digest)]

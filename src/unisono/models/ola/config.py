@@ -10,8 +10,10 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from unisono.errors import ModelConfigError
+from unisono.models.ola.processor_image import PictureSizes
 
 Hearing = Literal["connector", "listener", "both"]
+PromptForm = Literal["inference", "training"]
 SubConfig = Any
 """A dict when given, a `PreTrainedConfig` once the config is made; None for none."""
 
@@ -22,10 +24,10 @@ class OlaConfig(PreTrainedConfig):
 
     Attributes:
         text_config: any causal language model of transformers.
-        vision_config: the picture encoder; None for a model that cannot see.
+        vision_config: the picture encoder ("oryx_vit"); None for a model that cannot see.
         speech_config: the first hearing encoder, fed log-mels ("whisper"); None for none.
-        sound_config: the second hearing encoder, fed 16 kHz samples; None for none. Its output
-            is concatenated to the first's, channel by channel.
+        sound_config: the second hearing encoder, fed 16 kHz samples ("beats"); None for none.
+            Its output is concatenated to the first's, channel by channel.
         system_prompt: said to the model when a conversation has no system message of its own;
             None leaves that to the chat template.
         hearing: how the words of a sound reach the language model: as embeddings through the
@@ -37,6 +39,12 @@ class OlaConfig(PreTrainedConfig):
         audio_frames_per_chunk: frames the longest encoder makes of a chunk.
         audio_stack: adjacent frames that make one token.
         audio_connector_width: hidden width of the audio connector.
+        vision_pool: side of the square of patches that makes one token: 1, 2 or 4.
+        picture_sizes: fields of `PictureSizes` that differ from Ola's: how large a picture or a
+            video frame may be.
+        video_frames: frames that are seen of a video, evenly spaced.
+        prompt_form: where newlines stand between media. Ola's training data has one after each
+            medium of a turn with sound, its inference script only one after all of them.
         image_token_id, audio_token_id, video_token_id: placeholders in `input_ids`. They lie
             beyond the vocabulary and are never looked up; None puts them right behind it.
     """
@@ -44,7 +52,7 @@ class OlaConfig(PreTrainedConfig):
     model_type = "ola"
     sub_configs_defaults = {  # noqa: RUF012 -- the way transformers declares nested configs
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
-        "vision_config": SubConfigSpec(AutoConfig, model_type="siglip_vision_model", optional=True),
+        "vision_config": SubConfigSpec(AutoConfig, model_type="oryx_vit", optional=True),
         "speech_config": SubConfigSpec(AutoConfig, model_type="whisper", optional=True),
         "sound_config": SubConfigSpec(AutoConfig, model_type="wav2vec2", optional=True),
     }
@@ -61,6 +69,10 @@ class OlaConfig(PreTrainedConfig):
     audio_frames_per_chunk: int = 1500
     audio_stack: int = 10
     audio_connector_width: int = 2048
+    vision_pool: int = 2
+    picture_sizes: dict[str, Any] | None = None
+    video_frames: int = 64
+    prompt_form: PromptForm = "inference"
     image_token_id: int | None = None
     audio_token_id: int | None = None
     video_token_id: int | None = None
@@ -84,6 +96,15 @@ class OlaConfig(PreTrainedConfig):
         """The image, audio and video placeholder ids."""
         ids = (self.image_token_id, self.audio_token_id, self.video_token_id)
         return cast(tuple[int, int, int], ids)  # __post_init__ left none of them open
+
+    @property
+    def sizes(self) -> PictureSizes:
+        """How large pictures and video frames may be.
+
+        Raises:
+            ModelConfigError: `picture_sizes` has unknown fields, or fields that contradict.
+        """
+        return PictureSizes.from_dict(self.picture_sizes)
 
     @property
     def hears_sound(self) -> bool:

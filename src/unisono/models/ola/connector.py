@@ -14,15 +14,15 @@ class AudioConnector(nn.Module):
     n * (F // k + 1) + 2 embeddings. Frames beyond the last multiple of k are dropped.
     """
 
+    MARKS = ("begin", "newline", "end")
+
     def __init__(self, width: int, hidden: int, out_width: int, stack: int) -> None:
         super().__init__()
         self.stack = stack
         self.linear1 = nn.Linear(width * stack, hidden)
         self.linear2 = nn.Linear(hidden, out_width)
-        scale = out_width**-0.5
-        self.begin = nn.Parameter(torch.randn(out_width) * scale)
-        self.newline = nn.Parameter(torch.randn(out_width) * scale)
-        self.end = nn.Parameter(torch.randn(out_width) * scale)
+        for name in self.MARKS:
+            self.register_parameter(name, nn.Parameter(torch.randn(out_width) * out_width**-0.5))
 
     def forward(self, frames: Tensor, chunk_counts: Tensor) -> Tensor:
         """Connect the chunks of all sounds of a batch.

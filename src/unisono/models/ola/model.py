@@ -1,9 +1,6 @@
 """Ola: encoders and connectors that turn media into embeddings, and a language model.
 
-`OlaEncoders` stands alone, so that a language model stepped by another engine (llama.cpp,
-say) can be fed the same embeddings.
-
-Shapes: B batch, T tokens, D width of the language model, N audio chunks of the whole batch.
+Shapes: B batch, T tokens, D width of the language model.
 """
 
 from typing import Any
@@ -14,64 +11,15 @@ from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from unisono.errors import UnsupportedModalityError
 from unisono.models.ola.config import OlaConfig
 from unisono.models.ola.connector import AudioConnector
-from unisono.models.ola.hearing import HearingEncoders
+from unisono.models.ola.connector_vision import VisionConnector
+from unisono.models.ola.encoders import MEDIA_INPUTS, OlaEncoders
 from unisono.models.ola.merge import merge, without_placeholders
-
-MEDIA_INPUTS = ("audio_mels", "audio_samples", "audio_chunk_counts")
-"""What the processor makes of media; read once, before the first token."""
-
-
-class OlaEncoders(nn.Module):
-    """Media in, embeddings of the language model's width out."""
-
-    def __init__(self, config: OlaConfig) -> None:
-        super().__init__()
-        _, self.audio_token_id, _ = config.placeholder_ids
-        self.hearing: HearingEncoders | None = None
-        self.audio_connector: AudioConnector | None = None
-        width = HearingEncoders.width_of(config)
-        if width:
-            self.hearing = HearingEncoders(config)
-            self.audio_connector = AudioConnector(
-                width,
-                config.audio_connector_width,
-                config.text_config.hidden_size,
-                stack=config.audio_stack,
-            )
-
-    def forward(
-        self,
-        audio_mels: Tensor | None = None,
-        audio_samples: Tensor | None = None,
-        audio_chunk_counts: Tensor | None = None,
-    ) -> dict[int, Tensor]:
-        """Encode whatever is there; what is absent costs nothing.
-
-        Args:
-            audio_mels: [N, mel bins, mel frames], for the speech encoder.
-            audio_samples: [N, samples] at 16 kHz, for the sound encoder.
-            audio_chunk_counts: [sounds], the chunks of each sound.
-
-        Returns:
-            Placeholder id -> [tokens, D].
-
-        Raises:
-            UnsupportedModalityError: a sound for a model without a hearing encoder.
-        """
-        if audio_chunk_counts is None:
-            return {}
-        if self.hearing is None or self.audio_connector is None:
-            raise UnsupportedModalityError("the model has no hearing encoder, but was given sound")
-        frames = self.hearing(audio_mels, audio_samples)
-        tokens = self.audio_connector(frames, audio_chunk_counts)
-        return {self.audio_token_id: tokens}
 
 
 class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
-    """Text, sounds (and, once trained for them, pictures and video) in; text out."""
+    """Text, images, video and sounds in; text out."""
 
     config_class = OlaConfig
     base_model_prefix = "language_model"
@@ -103,7 +51,7 @@ class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         embeddings = self.get_input_embeddings()(lookup)
         return merge(embeddings, input_ids, self.encoders(**media), self.config.placeholder_ids)
 
-    def forward(  # noqa: PLR0913 -- the signature transformers' generate and trainers expect
+    def forward(  # noqa: PLR0913 -- the names that transformers' generate and trainers look for
         self,
         input_ids: Tensor | None = None,
         *,
@@ -115,6 +63,10 @@ class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         audio_mels: Tensor | None = None,
         audio_samples: Tensor | None = None,
         audio_chunk_counts: Tensor | None = None,
+        pixel_patches: Tensor | None = None,
+        patch_grids: Tensor | None = None,
+        picture_counts: Tensor | None = None,
+        is_video: Tensor | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """One step of the language model over text and media.
@@ -126,9 +78,8 @@ class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             past_key_values: what was read before.
             inputs_embeds: [B, T, D] in place of `input_ids`, media merged already.
             labels: [B, T], -100 where nothing is to be learned.
-            audio_mels: see `OlaEncoders.forward`.
-            audio_samples: see `OlaEncoders.forward`.
-            audio_chunk_counts: see `OlaEncoders.forward`.
+            audio_mels, audio_samples, audio_chunk_counts: see `OlaEncoders.each`.
+            pixel_patches, patch_grids, picture_counts, is_video: see `OlaEncoders.each`.
             **kwargs: for the language model.
         """
         if inputs_embeds is None:
@@ -139,6 +90,10 @@ class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 audio_mels=audio_mels,
                 audio_samples=audio_samples,
                 audio_chunk_counts=audio_chunk_counts,
+                pixel_patches=pixel_patches,
+                patch_grids=patch_grids,
+                picture_counts=picture_counts,
+                is_video=is_video,
             )
         return self.language_model(
             inputs_embeds=inputs_embeds,
@@ -163,7 +118,7 @@ class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, AudioConnector):
-            scale = module.begin.shape[-1] ** -0.5
-            for mark in (module.begin, module.newline, module.end):
-                torch.nn.init.normal_(mark, std=scale)
+        if isinstance(module, AudioConnector | VisionConnector):
+            for name in module.MARKS:
+                mark = getattr(module, name)
+                torch.nn.init.normal_(mark, std=mark.shape[-1] ** -0.5)

@@ -1,15 +1,13 @@
 """Conversations -> what an Ola model reads. Training and serving go through here alike.
 
-Whoever counts the placeholders also makes the samples: a sound is cut into chunks here, and
-its placeholders are counted from the chunks.
-
-Shapes: T tokens, N chunks, S samples of a chunk, M mel bins.
+Shapes: B batch, T tokens, N chunks, S samples of a chunk, M mel bins, P patches.
 """
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,18 +22,21 @@ from transformers import (
 
 from unisono.conversation import (
     AudioPart,
-    MediaPart,
     Message,
     Part,
+    Tagged,
     TextPart,
-    encode,
+    encode_tagged,
     normalise,
     validate,
 )
-from unisono.errors import ConversationError, MediaTooLargeError, UnsupportedModalityError
-from unisono.media import load_audio
+from unisono.errors import ConversationError
+from unisono.models.ola.arrangement import arranged
 from unisono.models.ola.config import OlaConfig
-from unisono.models.ola.prompt import AudioSpan, Prompt
+from unisono.models.ola.processor_image import pixel_patches
+from unisono.models.ola.processor_media import MediaOpener, Opened
+from unisono.models.ola.prompt import AudioSpan, ImageSpan, MediaSpan, Prompt, VideoSpan, of_kind
+from unisono.models.ola.supervision import IGNORED, Supervision, template_labels
 
 Conversation = str | Sequence[Message | Mapping[str, Any]]
 
@@ -74,9 +75,7 @@ class OlaProcessor(ProcessorMixin):
             add_generation_prompt: end with the opening of the assistant's turn.
 
         Returns:
-            `input_ids` and `attention_mask` [B, T], and for sounds `audio_mels` [N, M, frames],
-            `audio_samples` [N, S] (whichever the model's encoders take) and
-            `audio_chunk_counts` [sounds].
+            `input_ids` and `attention_mask` [B, T], and what `media_tensors` makes.
 
         Raises:
             ConversationError, MediaError, UnsupportedModalityError: see `prompt`.
@@ -88,8 +87,23 @@ class OlaProcessor(ProcessorMixin):
         ]
         return self.collate(prompts)
 
-    def prompt(self, conversation: Conversation, *, add_generation_prompt: bool = True) -> Prompt:
+    def opener(self) -> MediaOpener:
+        """What opens the media of a conversation, to be given to `prompt` turn after turn."""
+        return MediaOpener(self.config)
+
+    def prompt(
+        self,
+        conversation: Conversation,
+        *,
+        add_generation_prompt: bool = True,
+        opener: MediaOpener | None = None,
+    ) -> Prompt:
         """Encode one conversation: validate, normalise, encode, open its media.
+
+        Args:
+            conversation: a string, or messages the last of which is the user's.
+            add_generation_prompt: end with the opening of the assistant's turn.
+            opener: opens no medium again that it opened before.
 
         Raises:
             ConversationError: the conversation is malformed, or a sound has no transcript
@@ -97,41 +111,69 @@ class OlaProcessor(ProcessorMixin):
             MediaError: a medium cannot be opened.
             UnsupportedModalityError: the model has no encoder for a medium.
         """
-        messages = [self._with_words(message) for message in normalise(validate(conversation))]
-        if self.config.system_prompt is not None and messages[0].role != "system":
-            messages.insert(0, Message(role="system", content=self.config.system_prompt))
-        pieces = encode(messages, self.tokenizer, add_generation_prompt=add_generation_prompt)
-        _, audio_token_id, _ = self.config.placeholder_ids
-        ids: list[int] = []
-        spans = []
-        for piece in pieces:
-            if isinstance(piece, list):
-                ids += piece
-            else:
-                span = self._open(piece, start=len(ids))
-                spans.append(span)
-                ids += [audio_token_id] * span.length
-        return Prompt(ids=tuple(ids), audio=tuple(spans))
-
-    def collate(self, prompts: Sequence[Prompt]) -> BatchFeature:
-        """Prompts -> the tensors of one left-padded batch."""
-        longest = max(len(prompt.ids) for prompt in prompts)
-        pad_id = self.tokenizer.pad_token_id or 0
-        rows = [[pad_id] * (longest - len(p.ids)) + list(p.ids) for p in prompts]
-        masks = [[0] * (longest - len(p.ids)) + [1] * len(p.ids) for p in prompts]
-        spans = [span for prompt in prompts for span in prompt.audio]
-        return BatchFeature(
-            {
-                "input_ids": torch.tensor(rows),
-                "attention_mask": torch.tensor(masks),
-                **self.media_tensors(spans),
-            }
+        opener = opener or self.opener()
+        messages = self._messages(validate(conversation), opener)
+        tagged = encode_tagged(
+            messages, self.tokenizer, add_generation_prompt=add_generation_prompt
         )
+        opener.forget_others([p for p, _ in tagged if not isinstance(p, list)])
+        prompt, _ = self._assemble(tagged, opener, "answers")
+        return prompt
 
-    def media_tensors(self, spans: Sequence[AudioSpan]) -> dict[str, Tensor]:
-        """The encoders' inputs for these sounds; empty when there are none."""
-        if not spans:
-            return {}
+    def example(
+        self, conversation: Conversation, *, supervision: Supervision = "answers"
+    ) -> tuple[Prompt, tuple[int, ...]]:
+        """Encode one conversation to learn from.
+
+        Args:
+            conversation: messages, the last of which is the assistant's.
+            supervision: which tokens are learned.
+
+        Returns:
+            The prompt, and a label for each of its positions, -100 where nothing is learned.
+
+        Raises:
+            ConversationError, MediaError, UnsupportedModalityError: see `prompt`.
+        """
+        opener = self.opener()
+        messages = self._messages(validate(conversation, answered=True), opener)
+        return self._assemble(encode_tagged(messages, self.tokenizer), opener, supervision)
+
+    def collate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        labels: Sequence[Sequence[int]] | None = None,
+        padding_side: Literal["left", "right"] = "left",
+    ) -> BatchFeature:
+        """Prompts -> the tensors of one padded batch, with `labels` [B, T] if they are given."""
+        pad_id = self.tokenizer.pad_token_id or 0
+        rows = {
+            "input_ids": ([list(prompt.ids) for prompt in prompts], pad_id),
+            "attention_mask": ([[1] * len(prompt.ids) for prompt in prompts], 0),
+        }
+        if labels is not None:
+            rows["labels"] = ([list(one) for one in labels], IGNORED)
+        padded = {
+            name: _padded(values, filler, padding_side) for name, (values, filler) in rows.items()
+        }
+        spans = [span for prompt in prompts for span in prompt.spans]
+        return BatchFeature({**padded, **self.media_tensors(spans)})
+
+    def media_tensors(self, spans: Sequence[MediaSpan]) -> dict[str, Tensor]:
+        """The encoders' inputs for these media; empty when there are none.
+
+        Returns:
+            For sounds `audio_mels` [N, M, frames], `audio_samples` [N, S] (whichever the model's
+            encoders take) and `audio_chunk_counts` [sounds]. For pictures and videos
+            `pixel_patches` [P, C * p * p], `patch_grids` [pictures, 2] (rows, columns),
+            `picture_counts` [media] and `is_video` [media].
+        """
+        sounds, seen = of_kind(spans, AudioSpan), of_kind(spans, ImageSpan)
+        tensors = self._audio_tensors(sounds) if sounds else {}
+        return tensors | (self._picture_tensors(seen) if seen else {})
+
+    def _audio_tensors(self, spans: Sequence[AudioSpan]) -> dict[str, Tensor]:
         chunks = np.concatenate([span.chunks for span in spans])
         tensors = {"audio_chunk_counts": torch.tensor([len(span.chunks) for span in spans])}
         if self.config.speech_config is not None:
@@ -142,6 +184,80 @@ class OlaProcessor(ProcessorMixin):
         if self.config.sound_config is not None:
             tensors["audio_samples"] = torch.from_numpy(chunks)
         return tensors
+
+    def _picture_tensors(self, spans: Sequence[ImageSpan]) -> dict[str, Tensor]:
+        pictures = [picture for span in spans for picture in span.pictures]
+        patches, grids = pixel_patches(
+            pictures, self.config.vision_config.patch_size, self.config.sizes
+        )
+        return {
+            "pixel_patches": patches,
+            "patch_grids": grids,
+            "picture_counts": torch.tensor([len(span.pictures) for span in spans]),
+            "is_video": torch.tensor([isinstance(span, VideoSpan) for span in spans]),
+        }
+
+    def _messages(self, said: list[Message], opener: MediaOpener) -> list[Message]:
+        """Normalised, with the words heard, the model's system prompt, and media in order."""
+        messages = [self._with_words(message) for message in normalise(said)]
+        if self.config.system_prompt is not None and messages[0].role != "system":
+            messages.insert(0, Message(role="system", content=self.config.system_prompt))
+        return [self._arranged(message, opener) for message in messages]
+
+    def _arranged(self, message: Message, opener: MediaOpener) -> Message:
+        if all(isinstance(part, TextPart) for part in message.parts):
+            return message
+        parts = arranged(
+            message.parts, self.config.prompt_form, lambda part: opener.open(part).sounds
+        )
+        return message.model_copy(update={"content": parts})
+
+    def _assemble(
+        self, tagged: Sequence[Tagged], opener: MediaOpener, supervision: Supervision
+    ) -> tuple[Prompt, tuple[int, ...]]:
+        """Pieces -> one run of ids, spans where media are, and labels."""
+        ids: list[int] = []
+        labels: list[int] = []
+        spans: list[MediaSpan] = []
+        notices: list[str] = []
+        said_by: str | None = None
+        for piece, role in tagged:
+            if isinstance(piece, list):
+                ids += piece
+                labels += self._labels(piece, role, supervision, after=said_by)
+            else:
+                opened = opener.open(piece)
+                notices += opened.notices
+                spans += self._place(opened, ids)
+                labels += [IGNORED] * (len(ids) - len(labels))
+            said_by = role
+        return Prompt(tuple(ids), tuple(spans), tuple(notices)), tuple(labels)
+
+    def _labels(
+        self, ids: list[int], role: str | None, supervision: Supervision, *, after: str | None
+    ) -> list[int]:
+        if role == "assistant":
+            return ids
+        if role is not None:
+            return [IGNORED] * len(ids)
+        answered = after == "assistant"
+        return template_labels(ids, self.tokenizer, supervision, after_answer=answered)
+
+    def _place(self, opened: Opened, ids: list[int]) -> list[MediaSpan]:
+        """Append a medium's placeholders to `ids`; its spans, where they are now."""
+        placed: list[MediaSpan] = []
+        for span in opened.spans:
+            if placed and self.config.prompt_form == "training":
+                ids += self.tokenizer.encode("\n", add_special_tokens=False)
+            placed.append(replace(span, start=len(ids)))
+            ids += [self._placeholder(span)] * span.length
+        return placed
+
+    def _placeholder(self, span: MediaSpan) -> int:
+        image, audio, video = self.config.placeholder_ids
+        if isinstance(span, AudioSpan):
+            return audio
+        return video if isinstance(span, VideoSpan) else image
 
     def _with_words(self, message: Message) -> Message:
         """Put the words heard in a message's sounds beside them, as `hearing` has it."""
@@ -159,32 +275,6 @@ class OlaProcessor(ProcessorMixin):
             else:
                 parts.append(part)
         return normalise([message.model_copy(update={"content": tuple(parts)})])[0]
-
-    def _open(self, part: MediaPart, *, start: int) -> AudioSpan:
-        if not isinstance(part, AudioPart):
-            raise UnsupportedModalityError(
-                f"the model has no vision encoder, so it cannot use the {part.type} it was given"
-            )
-        if not self.config.hears_sound:
-            raise UnsupportedModalityError(
-                "the model has no hearing encoder, so it cannot use the audio it was given"
-            )
-        chunks = self._chunks(load_audio(part.audio))
-        return AudioSpan(start, len(chunks) * self.config.audio_tokens_per_chunk + 2, chunks)
-
-    def _chunks(self, samples: np.ndarray) -> np.ndarray:
-        """[samples] -> [N, S], the last chunk zero-padded."""
-        size = self.config.audio_chunk_samples
-        count = -(-len(samples) // size)
-        if count > self.config.audio_max_chunks:
-            limit_s = self.config.audio_max_chunks * self.config.audio_chunk_s
-            raise MediaTooLargeError(
-                f"the audio lasts {len(samples) / 16_000:.0f} s, "
-                f"but the model hears at most {limit_s:.0f} s"
-            )
-        padded = np.zeros(count * size, dtype=np.float32)
-        padded[: len(samples)] = samples
-        return padded.reshape(count, size)
 
     @cached_property
     def _mel_extractor(self) -> WhisperFeatureExtractor:
@@ -210,3 +300,11 @@ def _is_batch(conversations: Any) -> bool:
     return isinstance(conversations[0], str | Sequence) and not isinstance(
         conversations[0], Message
     )
+
+
+def _padded(rows: list[list[int]], filler: int, padding_side: Literal["left", "right"]) -> Tensor:
+    longest = max(map(len, rows))
+    padding = [[filler] * (longest - len(row)) for row in rows]
+    if padding_side == "left":
+        return torch.tensor([[*pad, *row] for pad, row in zip(padding, rows, strict=True)])
+    return torch.tensor([[*row, *pad] for pad, row in zip(padding, rows, strict=True)])

@@ -1,45 +1,88 @@
 """A conversation as the model reads it: token ids, and the media behind the placeholders."""
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
 
 @dataclass(frozen=True)
-class AudioSpan:
-    """A sound and the run of placeholders that stands for it.
+class MediaSpan:
+    """A medium and the run of placeholders that stands for it.
 
     Attributes:
         start: index of the first placeholder.
         length: number of placeholders.
-        chunks: float32 [N, S] at 16 kHz.
         digest: names the content, so that two prompts can be compared.
     """
 
     start: int
     length: int
-    chunks: np.ndarray = field(repr=False, compare=False)
-    digest: str = ""
+    digest: str = field(default="", kw_only=True)
+
+    def arrays(self) -> Sequence[np.ndarray]:
+        """The content."""
+        raise NotImplementedError
 
     def __post_init__(self) -> None:
         if not self.digest:
-            digest = hashlib.sha256(np.ascontiguousarray(self.chunks).data).hexdigest()
-            object.__setattr__(self, "digest", digest)
+            digest = hashlib.sha256(type(self).__name__.encode())
+            for array in self.arrays():
+                digest.update(str(array.shape).encode())
+                digest.update(np.ascontiguousarray(array).data)
+            object.__setattr__(self, "digest", digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class AudioSpan(MediaSpan):
+    """A sound: float32 [N, S], N chunks at 16 kHz."""
+
+    chunks: np.ndarray = field(repr=False, compare=False)
+
+    def arrays(self) -> Sequence[np.ndarray]:
+        """The chunks."""
+        return (self.chunks,)
+
+
+@dataclass(frozen=True)
+class ImageSpan(MediaSpan):
+    """A picture in one or two resolutions, low first: each uint8 [H, W, 3]."""
+
+    pictures: tuple[np.ndarray, ...] = field(repr=False, compare=False)
+
+    def arrays(self) -> Sequence[np.ndarray]:
+        """The resolutions."""
+        return self.pictures
+
+
+@dataclass(frozen=True)
+class VideoSpan(ImageSpan):
+    """The frames of a video, without its sound: each uint8 [H, W, 3]."""
+
+
+Span = TypeVar("Span", bound=MediaSpan)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids, with placeholders where the spans are."""
+    """Token ids, with placeholders where the spans are.
+
+    Attributes:
+        ids: [T].
+        spans: the media, in the order of their placeholders.
+        notices: what the user should know, such as that a video has no sound.
+    """
 
     ids: tuple[int, ...]
-    audio: tuple[AudioSpan, ...] = ()
+    spans: tuple[MediaSpan, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def keys(self) -> list[Hashable]:
         """What stands at each position, comparable across prompts: an id, or part of a medium."""
         keys: list[Hashable] = list(self.ids)
-        for span in self.audio:
+        for span in self.spans:
             for offset in range(span.length):
                 keys[span.start + offset] = (span.digest, offset)
         return keys
@@ -51,12 +94,17 @@ class Prompt:
             if mine != theirs:
                 break
             length += 1
-        for span in self.audio:
+        for span in self.spans:
             if span.start < length < span.start + span.length:
                 return span.start
         return length
 
     def tail(self, start: int) -> "Prompt":
         """The prompt from `start` on; `start` must not lie inside a medium."""
-        spans = (replace(s, start=s.start - start) for s in self.audio if s.start >= start)
-        return Prompt(ids=self.ids[start:], audio=tuple(spans))
+        spans = (replace(s, start=s.start - start) for s in self.spans if s.start >= start)
+        return Prompt(ids=self.ids[start:], spans=tuple(spans), notices=self.notices)
+
+
+def of_kind(spans: Iterable[MediaSpan], kind: type[Span]) -> list[Span]:
+    """The spans of one kind, in their order."""
+    return [span for span in spans if isinstance(span, kind)]
