@@ -32,7 +32,7 @@ def io(golden: Golden) -> GoldenFile:
 
 def user_text(prompt: str) -> str:
     """What the user writes in an official prompt."""
-    said = prompt.split("<|im_start|>user\n")[1].split("<|im_end|>")[0]
+    said = prompt.split("<|im_start|>user\n")[1].partition("<|im_end|>")[0]
     for marker in ("<speech>", "<image>", "User's question in speech: "):
         said = said.replace(marker, "")
     return said.strip()
@@ -68,7 +68,7 @@ def with_video(ola: Ola, text: str, *, first_frame_only: bool = False) -> Prompt
     (sound,) = ola.processor.opener().open(AudioPart(audio=ola.sound("short"))).spans
     plain = ola.processor.prompt(f"\n{text}")
     start = text_start(ola, plain)
-    image, audio, video = ola.model.config.placeholder_ids
+    _, audio, video = ola.model.config.placeholder_ids
     ids = [*plain.ids[:start], *[video] * frames.length, *[audio] * sound.length]
     spans = (replace(frames, start=start), replace(sound, start=start + frames.length))
     return Prompt((*ids, *plain.ids[start:]), spans)

@@ -278,3 +278,13 @@ def test_a_real_second_turn(nano: Assistant) -> None:
     _same(reply, fresh)
     assert reply.usage.cached_tokens >= first.usage.prompt_tokens + 23
     assert reply.usage.prompt_tokens - reply.usage.cached_tokens < 25
+
+
+def test_one_answer_at_a_time() -> None:
+    session = assistant().session()
+    first = session.stream("One?", **SETTINGS)
+    next(first)
+    with pytest.raises(ConversationError, match="still answering"):
+        session.chat("Two?", **SETTINGS)
+    first.close()
+    assert session.chat("Two?", **SETTINGS).text

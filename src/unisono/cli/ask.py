@@ -62,7 +62,7 @@ def ask(
     settings = generation_settings(max_tokens, temperature, seed)
     with SpeechSink(speak, play=play) as sink:
         assistant = unisono.load(model, engine=cast(Any, engine), voice=voice, language=language)
-        assistant.warm_up(listening=bool(audio), speech=bool(sink))
+        assistant.warm_up(listening=bool(audio) and assistant.needs_listener, speech=bool(sink))
         session = assistant.session(system=system)
         events = session.stream([message], speech=bool(sink), **settings)
         # Sound on stdout leaves stderr for the text.

@@ -65,6 +65,11 @@ class Assistant:
             raise UnsupportedModalityError(f"the model {self.name!r} was loaded without a voice")
         return self._make_voice()
 
+    @property
+    def needs_listener(self) -> bool:
+        """Whether words of sounds reach the model as a listener wrote them down."""
+        return bool(self.reader.processor.config.hearing != "connector")
+
     def warm_up(self, *, listening: bool = False, speech: bool = False) -> "Assistant":
         """Load the parts that will be needed now and side by side, not at their first use."""
         wanted = [name for name, want in (("listener", listening), ("voice", speech)) if want]
@@ -135,7 +140,7 @@ class Assistant:
                 nothing but words.
         """
         config = self.reader.processor.config
-        if config.hearing == "connector" or all(part.type != "audio" for part in message.parts):
+        if not self.needs_listener or all(part.type != "audio" for part in message.parts):
             return message
         parts = tuple(self._heard(p) if p.type == "audio" else p for p in message.parts)
         speechless = all(part.type == "audio" and not part.transcript for part in parts)

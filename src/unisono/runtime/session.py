@@ -1,5 +1,6 @@
 """A conversation of many turns that reads nothing twice."""
 
+import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -8,6 +9,7 @@ from typing import Any, Protocol
 
 from unisono.conversation import Message, TextPart, normalise, validate
 from unisono.engines import GenerationSettings
+from unisono.errors import ConversationError
 from unisono.models.ola.prompt import Prompt
 from unisono.runtime.answer import Answer, Asked, Memory, Reader
 from unisono.runtime.events import Event, Finished
@@ -42,6 +44,7 @@ class Session:
         self._assistant = assistant
         self._memory = Memory(assistant.reader.engine.new_cache())
         self._opener = assistant.reader.processor.opener()
+        self._answering = threading.Lock()
         self.messages: list[Message] = []
         if system is not None:
             self.messages.append(Message(role="system", content=system))
@@ -76,8 +79,21 @@ class Session:
 
         Raises:
             ContextLengthError: what is new does not fit the model's context, even alone.
+            ConversationError: the session is still answering.
             UnisonoError: see its subclasses.
         """
+        if not self._answering.acquire(blocking=False):
+            raise ConversationError(
+                "the session is still answering: read that stream to its end, or close it"
+            )
+        try:
+            yield from self._answer(messages, speech=speech, **settings)
+        finally:
+            self._answering.release()
+
+    def _answer(
+        self, messages: str | Sequence[Message | Mapping[str, Any]], *, speech: bool, **settings: Any
+    ) -> Generator[Event, None, None]:
         started = time.perf_counter()
         chosen = replace(self._assistant.defaults, **settings)
         new = validate(messages)

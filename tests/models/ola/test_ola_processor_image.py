@@ -93,7 +93,7 @@ def test_absurd_pictures_are_legal_and_bounded(width: int, height: int) -> None:
     for picture, unit in ((low, 32), (high, 32), (frame, 64)):
         assert min(picture.shape[:2]) >= unit
         assert picture.shape[0] % unit == picture.shape[1] % unit == 0
-        assert (picture == 0).any()  # the picture itself is still to be seen
+        assert picture.min() < 127  # the picture itself is still to be seen in the border
     assert high[..., 0].size <= 2 * OLA_SIZES.highres_max_area
     assert frame[..., 0].size <= 2 * OLA_SIZES.video_max_area
     # The low one may be a strip one unit high; it comes from the high one, which is bounded.

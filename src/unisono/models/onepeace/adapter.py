@@ -26,14 +26,14 @@ class Part:
         modality: its name.
         tokens: [B, T, D].
         padding: [B, T], True at padding; None when there is none.
-        bias: layer -> relative bias [1 or B, H, T, T] among these tokens.
+        bias: layer -> relative bias [1 or B, H, T, T] among these tokens; None for none.
         grid: rows and columns of patches, for images.
     """
 
     modality: str
     tokens: Tensor
     padding: Tensor | None
-    bias: Callable[[int], Tensor]
+    bias: Callable[[int], Tensor] | None
     grid: Grid | None = None
 
 
@@ -87,10 +87,16 @@ class Adapter(nn.Module):
         """
         raise NotImplementedError
 
-    def bias_at(self, index: Tensor, kept: Kept | None) -> Callable[[int], Tensor]:
-        """The biases of rows `index` [T, T], of the kept tokens only when there are such."""
+    def bias_at(
+        self, index: Tensor, kept: Kept | None, table: Callable[[int], Tensor] | None = None
+    ) -> Callable[[int], Tensor]:
+        """The biases of rows `index` [T, T], of the kept tokens only when there are such.
+
+        `table`: layer -> table, where it is not simply the learned one.
+        """
+        source = table or self.relative_bias.table
         chosen = index if kept is None else index[kept.ids[:, :, None], kept.ids[:, None, :]]
-        return lambda layer: look_up(self.relative_bias.table(layer), chosen)
+        return lambda layer: look_up(source(layer), chosen)
 
     def marked(self, tokens: Tensor, *, second: bool) -> Tensor:
         """Add the type embeddings, where the model has them; a second image gets both."""

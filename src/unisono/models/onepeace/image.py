@@ -4,13 +4,15 @@ Any grid of patches will do; positions and relative bias are interpolated when i
 the model was trained with. Shapes as in adapter.py; h, w rows and columns of patches.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unisono.errors import ModelConfigError
 from unisono.models.onepeace.adapter import Adapter, Kept, Part, pick, register_adapter
-from unisono.models.onepeace.bias import Grid, grid_index, look_up, resized_table
+from unisono.models.onepeace.bias import Grid, grid_index, resized_table
 from unisono.models.onepeace.config import OnePeaceConfig, OnePeaceImageConfig
 
 PATCH_PX = 16
@@ -97,7 +99,9 @@ class ImageAdapter(Adapter):
             tokens = self.behind_cls(self.stem(visible)) + F.embedding(kept.ids, positions)
         padding = None if kept is None else kept.padding
         tokens = self.marked(tokens, second=second)
-        return Part(self.modality, tokens, padding, self._bias(grid, kept, tokens.device), grid)
+        index = grid_index(grid, tokens.device)
+        bias = self.bias_at(index, kept, self._table(grid))
+        return Part(self.modality, tokens, padding, bias, grid)
 
     def grid(self, pixel_values: Tensor) -> Grid:
         """Rows and columns of patches."""
@@ -109,15 +113,9 @@ class ImageAdapter(Adapter):
             )
         return height // PATCH_PX, width // PATCH_PX
 
-    def _bias(self, grid: Grid, kept: Kept | None, device: torch.device):  # type: ignore[no-untyped-def]
-        index = grid_index(grid, device)
-        chosen = index if kept is None else index[kept.ids[:, :, None], kept.ids[:, None, :]]
+    def _table(self, grid: Grid) -> Callable[[int], Tensor]:
         source = self.config.bias_grid
-
-        def bias(layer: int) -> Tensor:
-            return look_up(resized_table(self.relative_bias.table(layer), source, grid), chosen)
-
-        return bias
+        return lambda layer: resized_table(self.relative_bias.table(layer), source, grid)
 
 
 register_adapter(OnePeaceImageConfig, ImageAdapter)
