@@ -40,26 +40,31 @@ def melody(random: np.random.Generator, seconds: float) -> np.ndarray:
 
 def write_sound(path: Path, samples: np.ndarray) -> None:
     with av.open(str(path), "w") as container:
-        add_sound(container, "pcm_s16le", samples)
+        encode_sound(container, container.add_stream("pcm_s16le", RATE_HZ, layout="mono"), samples)
 
 
 def write_video(path: Path, frames: list[Image.Image]) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("h264", rate=FRAME_RATE)
-        stream.width, stream.height = frames[0].size
-        stream.pix_fmt = "yuv420p"
+        moving = container.add_stream("h264", rate=FRAME_RATE)
+        sounding = container.add_stream("aac", RATE_HZ, layout="mono")
+        moving.width, moving.height = frames[0].size
+        moving.pix_fmt = "yuv420p"
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
-        container.mux(stream.encode())
-        add_sound(container, "aac", melody(np.random.default_rng(1), FRAMES / FRAME_RATE))
+            container.mux(moving.encode(av.VideoFrame.from_image(frame)))
+        container.mux(moving.encode())
+        sound = melody(np.random.default_rng(1), FRAMES / FRAME_RATE)
+        encode_sound(container, sounding, sound)
 
 
-def add_sound(container: av.container.OutputContainer, codec: str, samples: np.ndarray) -> None:
-    stream = container.add_stream(codec, rate=RATE_HZ, layout="mono")
-    pcm = (samples * 32767).astype(np.int16)[None]
-    frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
-    frame.sample_rate = RATE_HZ
-    resampler = av.AudioResampler(stream.format, "mono", RATE_HZ, frame_size=1024)
+def encode_sound(
+    container: av.container.OutputContainer, stream: av.AudioStream, samples: np.ndarray
+) -> None:
+    stream.codec_context.open(strict=False)
+    frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+    frame.sample_rate, frame.pts = RATE_HZ, 0
+    resampler = av.AudioResampler(
+        stream.codec_context.format.name, "mono", RATE_HZ, stream.codec_context.frame_size or 1024
+    )
     for piece in [*resampler.resample(frame), *resampler.resample(None)]:
         container.mux(stream.encode(piece))
     container.mux(stream.encode())

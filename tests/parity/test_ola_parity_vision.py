@@ -75,10 +75,6 @@ def sizes(golden: Golden) -> PictureSizes:
     )
 
 
-def test_the_defaults_are_the_official_limits(sizes: PictureSizes) -> None:
-    assert sizes == PictureSizes()
-
-
 def test_pictures_of_all_sizes_in_one_pack(golden: Golden, vision: OryxVisionModel) -> None:
     file = golden.file(IO)
     numbers = _numbered(file, "vit.in.")
@@ -130,6 +126,7 @@ def test_a_video_through_the_connector(
 def test_sizes_borders_and_pixels(golden: Golden, sizes: PictureSizes) -> None:
     file, facts = golden.file(IO), golden.facts("ola_tiny")
     numbers = [i for i in range(100) if f"pre_{i}" in facts]
+    patch_size = facts["vision"]["patch_size"]
     assert numbers
     for i in numbers:
         raw = _raw_image(golden, i)
@@ -142,7 +139,7 @@ def test_sizes_borders_and_pixels(golden: Golden, sizes: PictureSizes) -> None:
             digest = hashlib.sha256(channels_first.tobytes()).hexdigest()
             assert digest == known[f"{kind}_u8_sha256"], (i, kind)
             _check_stored_views(file, f"pre.{i}.{kind}_u8", torch.from_numpy(channels_first))
-            patches, _ = pixel_patches([picture], sizes.lowres_unit // 2, sizes)
+            patches, _ = pixel_patches([picture], patch_size, sizes)
             mean, std = known[f"{kind}_mean_std"]
             assert float(patches.mean()) == pytest.approx(mean, abs=1e-5)
             assert float(patches.std()) == pytest.approx(std, abs=1e-5)

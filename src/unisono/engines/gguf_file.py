@@ -68,18 +68,25 @@ def prepare(path: Path, folder: Path) -> None:
 
 
 def _write(path: Path, folder: Path) -> None:
-    from gguf import GGUFReader
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     tokenizer.save_pretrained(folder)
+    describe(path, folder)
+
+
+def describe(path: Path, folder: Path) -> None:
+    """Write into `folder` where the embedding table of `path` lies, for `TokenEmbeddings`."""
+    from gguf import GGUFReader
+
     reader = GGUFReader(path)
     table = next(tensor for tensor in reader.tensors if tensor.name == _TABLE)
-    layers = {t.tensor_type.name for t in reader.tensors if t.name.startswith("blk.")} - {"F32"}
+    types = {t.tensor_type.name for t in reader.tensors if t.name.startswith("blk.")}
+    rows = int(table.data.shape[0])
     layout = {
         "offset": int(table.data_offset),
-        "shape": [int(size) for size in table.data.shape],
+        "shape": [rows, int(table.n_bytes) // rows],  # in bytes
         "type": int(table.tensor_type),
-        "model_type": "+".join(sorted(layers)),
+        "model_type": "+".join(sorted(types - {"F32"})) or "F32",
     }
     (folder / _LAYOUT).write_text(json.dumps(layout))

@@ -66,7 +66,12 @@ class LlamaEngine(Engine):
     """Steps a GGUF file with llama.cpp, weights as quantised in the file."""
 
     def __init__(
-        self, path: Path, embeddings: TokenEmbeddings, *, context_length: int | None = None
+        self,
+        path: Path,
+        embeddings: TokenEmbeddings,
+        *,
+        context_length: int | None = None,
+        stop_ids: frozenset[int] | None = None,
     ) -> None:
         """Load a model.
 
@@ -75,6 +80,8 @@ class LlamaEngine(Engine):
             embeddings: its token embeddings.
             context_length: positions a cache holds; by default, what the model was trained
                 for. A cache takes memory for all of them as they fill.
+            stop_ids: tokens that end an answer; by default, those the file's vocabulary names.
+                A file without a vocabulary names none.
 
         Raises:
             ModelConfigError: llama.cpp cannot be used here, or cannot read the file.
@@ -97,14 +104,14 @@ class LlamaEngine(Engine):
         self.width = library.llama_model_n_embd(self._model)
         trained = library.llama_model_n_ctx_train(self._model)
         self.context_length = min(context_length or trained, trained)
-        self.stop_ids = frozenset(
-            token
-            for token in range(self.vocabulary_size)
-            if library.llama_vocab_is_eog(vocabulary, token)
-        )
+        self.stop_ids = self._named_stop_ids(vocabulary) if stop_ids is None else stop_ids
         self._threads = self._all_threads = torch.get_num_threads()
         self._crowded_steps, self._next_crowded_steps = 0, _STEPS_ALONE[0]
         self._alone_s = self._time_of_a_step_alone()
+
+    def _named_stop_ids(self, vocabulary: int) -> frozenset[int]:
+        ends = self._library.llama_vocab_is_eog
+        return frozenset(t for t in range(self.vocabulary_size) if ends(vocabulary, t))
 
     def embed(self, ids: Sequence[int]) -> Tensor:
         """[T, D]: the token embeddings of `ids`."""

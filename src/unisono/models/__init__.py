@@ -3,10 +3,12 @@
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor
 
 from unisono.models.ola import OlaConfig, OlaForConditionalGeneration, OlaProcessor
+from unisono.models.ola.beats import BeatsConfig, BeatsModel
 from unisono.models.ola.vision import OryxVisionConfig, OryxVisionModel
 
-AutoConfig.register(OryxVisionConfig.model_type, OryxVisionConfig, exist_ok=True)
-AutoModel.register(OryxVisionConfig, OryxVisionModel, exist_ok=True)
+for _config, _model in ((OryxVisionConfig, OryxVisionModel), (BeatsConfig, BeatsModel)):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    AutoModel.register(_config, _model, exist_ok=True)
 AutoConfig.register(OlaConfig.model_type, OlaConfig, exist_ok=True)
 AutoModelForCausalLM.register(OlaConfig, OlaForConditionalGeneration, exist_ok=True)
 AutoProcessor.register(OlaConfig, OlaProcessor, exist_ok=True)

@@ -36,6 +36,24 @@ def noise(width: int, height: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def test_the_defaults_are_those_of_the_official_inference_script() -> None:
+    assert (
+        PictureSizes(
+            lowres_area=147_456,
+            lowres_unit=32,
+            highres_max_area=2_359_296,
+            highres_unit=32,
+            video_min_area=82_944,
+            video_max_area=230_400,
+            video_unit=64,
+            border=127,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        )
+        == OLA_SIZES
+    )
+
+
 def test_a_picture_that_fits_keeps_its_pixels_in_the_middle_of_a_grey_border() -> None:
     raw = noise(41, 30)
     _, high = image_pictures(Image.fromarray(raw), SMALL)

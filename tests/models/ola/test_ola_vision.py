@@ -1,15 +1,17 @@
 """OryxViT: packing changes nothing but the speed."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from unisono.errors import ModelConfigError
+from unisono.models.ola import vision
 from unisono.models.ola.vision import OryxVisionConfig, OryxVisionModel, patchify
 
-GRIDS = [(4, 6), (3, 3), (4, 6), (1, 9), (8, 8), (6, 4)]
+GRIDS = [(4, 6), (3, 3), (6, 4), (1, 9), (8, 8), (4, 6)]
 """Two equal ones apart from each other, others of equal length, and the positions' own grid."""
 
 
@@ -125,19 +127,20 @@ def test_frames_of_a_video_are_one_dense_batch(
 
 
 @torch.no_grad()
-def test_positions_are_resized_once_for_each_grid(
+def test_positions_are_resized_once_for_each_grid_but_their_own(
     model: OryxVisionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    original = OryxVisionModel._resized_positions
 
-    def spy(self: OryxVisionModel, grid: tuple[int, int]) -> Tensor:
-        sizes.append(grid)
-        return original(self, grid)
+    def spy(square: Tensor, size: tuple[int, int], **how: Any) -> Tensor:
+        sizes.append(size)
+        return torch.nn.functional.interpolate(square, size, **how)
 
-    monkeypatch.setattr(OryxVisionModel, "_resized_positions", spy)
+    monkeypatch.setattr(vision, "interpolate", spy)
     encode(model, pictures(model, GRIDS), GRIDS)
-    assert sorted(sizes) == sorted(set(GRIDS))
+    own = (model.config.position_grid, model.config.position_grid)
+    assert own in GRIDS
+    assert sorted(sizes) == sorted(set(GRIDS) - {own})
 
 
 def test_gradients_of_a_pack_are_those_of_its_pictures(model: OryxVisionModel) -> None:

@@ -12,6 +12,8 @@ Source: arXiv 2212.09058; the gated bias: arXiv 2110.13900 (WavLM), section 3.1;
 residuals: arXiv 2203.00555 (DeepNet), section 3.
 """
 
+from itertools import product
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, gelu, scaled_dot_product_attention
@@ -244,17 +246,41 @@ class BeatsAttention(nn.Module):
             projection(hidden).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )  # each [N, H, T, W / H]
-        if bias is not None:
-            bias = bias.to(query.dtype)
-            bias = self._gate_values(query, self.gate) * bias if self.gate else bias[None]
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mixed = self._attend(query, key, value, None if bias is None else bias.to(query.dtype))
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        """[N, H, T, W / H], three times, and [H, T, T] -> [N, H, T, W / H]."""
+        if bias is None or self.gate is None:
+            return scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        gate = self._gate_values(query, self.gate)
+        if torch.is_grad_enabled() or query.device.type != "cpu":
+            return scaled_dot_product_attention(query, key, value, attn_mask=gate * bias)
+        return _attend_one_by_one(query, key, value, gate, bias)
+
     def _gate_values(self, query: Tensor, gate: nn.Linear) -> Tensor:
-        """[N, H, T, W / H] -> [N, H, T, 1], between 0 and 2 + `gate_scale` or so."""
+        """[N, H, T, W / H] -> [N, H, T, 1]: WavLM, equation 3, with the bias taken out."""
         parts = gate(query).unflatten(-1, (2, _GATE_PARTS)).sum(dim=-1, keepdim=True)
         update, reset = parts.sigmoid().unbind(dim=-2)  # each [N, H, T, 1]
         return update * (reset * self.gate_scale - 1.0) + 2.0
+
+
+def _attend_one_by_one(
+    query: Tensor, key: Tensor, value: Tensor, gate: Tensor, bias: Tensor
+) -> Tensor:
+    """Attention of one head to one sound after the other, which saves memory and so time.
+
+    The gated bias of four sounds of 30 s would be 430 MB in each layer, here it is 9 MB.
+    """
+    gated = torch.empty_like(bias[0])
+    mixed = torch.empty_like(query)
+    for sound, head in product(*map(range, query.shape[:2])):
+        one = (slice(sound, sound + 1), slice(head, head + 1))
+        torch.mul(gate[sound, head], bias[head], out=gated)
+        mixed[one] = scaled_dot_product_attention(
+            query[one], key[one], value[one], attn_mask=gated
+        )
+    return mixed
 
 
 _GATE_PARTS = 4

@@ -82,6 +82,5 @@ class BeatsConfig(PreTrainedConfig):
         value, divisor = getattr(self, name), getattr(self, divisor_name)
         if divisor < 1 or value % divisor:
             raise ModelConfigError(
-                f"{name} must be a multiple of {divisor_name} ({divisor}), "
-                f"but is {value} instead"
+                f"{name} must be a multiple of {divisor_name} ({divisor}), but is {value} instead"
             )

@@ -54,7 +54,7 @@ class OlaConfig(PreTrainedConfig):
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
         "vision_config": SubConfigSpec(AutoConfig, model_type="oryx_vit", optional=True),
         "speech_config": SubConfigSpec(AutoConfig, model_type="whisper", optional=True),
-        "sound_config": SubConfigSpec(AutoConfig, model_type="wav2vec2", optional=True),
+        "sound_config": SubConfigSpec(AutoConfig, model_type="beats", optional=True),
     }
 
     text_config: SubConfig = None

@@ -13,6 +13,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from unisono.errors import ModelConfigError
+from unisono.models.ola.beats import BeatsModel
 from unisono.models.ola.config import OlaConfig
 
 
@@ -66,7 +67,9 @@ def _encode(encoder: PreTrainedModel, inputs: Tensor | None, name: str) -> Tenso
     """[N, …] -> [N, F, W of this encoder]."""
     if inputs is None:
         raise ValueError(f"{name} must be given: the model has an encoder for it")
-    return encoder(inputs.to(encoder.device, encoder.dtype)).last_hidden_state
+    # BEATs makes its filter bank of samples in float32, whatever it computes in after that.
+    dtype = torch.float32 if isinstance(encoder, BeatsModel) else encoder.dtype
+    return encoder(inputs.to(encoder.device, dtype)).last_hidden_state
 
 
 def _speech_encoder(config: PreTrainedConfig) -> PreTrainedModel:

@@ -27,13 +27,24 @@ class Part:
         tokens: [B, T, D].
         padding: [B, T], True at padding; None when there is none.
         bias: layer -> relative bias [1 or B, H, T, T] among these tokens; None for none.
-        grid: rows and columns of patches, for images.
     """
 
     modality: str
     tokens: Tensor
     padding: Tensor | None
     bias: Callable[[int], Tensor] | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a medium lies in its tokens.
+
+    Attributes:
+        padding: [B, T], True at padding; None when there is none.
+        grid: rows and columns of patches, for images.
+    """
+
+    padding: Tensor | None = None
     grid: Grid | None = None
 
 
@@ -86,6 +97,10 @@ class Adapter(nn.Module):
             second: it is the second image of a pair.
         """
         raise NotImplementedError
+
+    def layout(self, *inputs: Tensor | None) -> Layout:
+        """Padding and grid of the inputs named by `INPUTS`, all tokens counted."""
+        return Layout()
 
     def bias_at(
         self, index: Tensor, kept: Kept | None, table: Callable[[int], Tensor] | None = None

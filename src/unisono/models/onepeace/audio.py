@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unisono.models.onepeace.adapter import Adapter, Kept, Part, pick, register_adapter, some
+from unisono.models.onepeace.adapter import Adapter, Kept, Layout, Part, pick, register_adapter, some
 from unisono.models.onepeace.bias import bucket_index
 from unisono.models.onepeace.config import OnePeaceAudioConfig, OnePeaceConfig
 
@@ -114,12 +114,16 @@ class AudioAdapter(Adapter):
         frames = self.stem(audio_values.to(self.stem.projection.weight.dtype))
         index = bucket_index(frames.shape[1] + 1, self.config.position_buckets, frames.device)
         if kept is None:
-            padding = None if audio_mask is None else some(audio_mask == 0)
+            padding = self.layout(audio_values, audio_mask).padding
         else:
             frames = pick(frames, (kept.ids[:, 1:] - 1).clamp(min=0))
             padding = kept.padding
         tokens = self.marked(self._positioned(frames, padding), second=second)
         return Part(self.modality, tokens, padding, self.bias_at(index, kept))
+
+    def layout(self, audio_values: Tensor, audio_mask: Tensor | None = None) -> Layout:
+        """Padding as the mask says."""
+        return Layout(None if audio_mask is None else some(audio_mask == 0))
 
     def _positioned(self, frames: Tensor, padding: Tensor | None) -> Tensor:
         """Add the positions, put [CLS] with its own in front: [B, F, D] -> [B, T, D]."""

@@ -6,8 +6,7 @@ Shapes: B batch, T tokens with [CLS], K kept tokens, D width of the encoder, d o
 import torch
 from torch import Tensor, nn
 
-from unisono.models.onepeace.adapter import Part
-from unisono.models.onepeace.bias import Grid
+from unisono.models.onepeace.adapter import Layout, Part
 from unisono.models.onepeace.config import OnePeaceConfig
 from unisono.models.onepeace.encoder import Encoder, EncoderShape
 from unisono.models.onepeace.image import resized_positions
@@ -52,8 +51,8 @@ class Decoder(nn.Module):
         modality: str,
         visible: Tensor,
         preserve_ids: Tensor,
-        padding: Tensor | None,
-        shape: tuple[int, Grid | None],
+        layout: Layout,
+        length: int,
     ) -> Part:
         """A modality as the decoder is given it.
 
@@ -61,15 +60,17 @@ class Decoder(nn.Module):
             modality: its name.
             visible: [B, K, D], the encoder's output at the kept tokens.
             preserve_ids: [B, K], where they belong; -1 for none.
-            padding: [B, T], True at padding.
-            shape: T, and the grid of patches for images.
+            layout: of all tokens.
+            length: T.
         """
-        length, grid = shape
         mask = self.mask_tokens[modality].to(visible.dtype)
         tokens = mask.expand(len(visible), length + 1, -1).clone()
         slots = preserve_ids.masked_fill(preserve_ids < 0, length)  # a slot that is cut off again
         slots = slots[..., None].expand(-1, -1, tokens.shape[-1])
         tokens = tokens.scatter(1, slots, self.embed[modality](visible))[:, :length]
         positions = self.positions[modality]
-        positions = positions[:length] if grid is None else resized_positions(positions, grid)
-        return Part(modality, tokens + positions, padding, None, grid)
+        if layout.grid is None:
+            positions = positions[:length]
+        else:
+            positions = resized_positions(positions, layout.grid)
+        return Part(modality, tokens + positions, layout.padding, None)

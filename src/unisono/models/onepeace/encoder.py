@@ -48,14 +48,20 @@ class EncoderShape:
     final_norm: bool = True
 
     @classmethod
-    def of(cls, config: OnePeaceConfig, *, final_norm: bool = True) -> "EncoderShape":
-        """Of the encoder proper."""
+    def of(
+        cls,
+        config: OnePeaceConfig,
+        *,
+        final_norm: bool = True,
+        only: tuple[str, ...] | None = None,
+    ) -> "EncoderShape":
+        """Of the encoder proper, for all modalities of the config or some `only`."""
         return cls(
             width=config.hidden_size,
             ffn_width=config.intermediate_size,
             layers=config.num_hidden_layers,
             heads=config.num_attention_heads,
-            modalities=tuple(config.modalities),
+            modalities=only or tuple(config.modalities),
             shared=config.shared,
             drop_path=config.drop_path_rate,
             layer_scale=config.layer_scale_init,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unisono.errors import ModelConfigError
-from unisono.models.onepeace.adapter import Adapter, Kept, Part, pick, register_adapter
+from unisono.models.onepeace.adapter import Adapter, Kept, Layout, Part, pick, register_adapter
 from unisono.models.onepeace.bias import Grid, grid_index, resized_table
 from unisono.models.onepeace.config import OnePeaceConfig, OnePeaceImageConfig
 
@@ -101,7 +101,11 @@ class ImageAdapter(Adapter):
         tokens = self.marked(tokens, second=second)
         index = grid_index(grid, tokens.device)
         bias = self.bias_at(index, kept, self._table(grid))
-        return Part(self.modality, tokens, padding, bias, grid)
+        return Part(self.modality, tokens, padding, bias)
+
+    def layout(self, pixel_values: Tensor) -> Layout:
+        """The grid; images are never padded."""
+        return Layout(grid=self.grid(pixel_values))
 
     def grid(self, pixel_values: Tensor) -> Grid:
         """Rows and columns of patches."""

@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 MAX_LOGIT_SCALE = 100.0
 
+JOINT = "joint_"
+"""Marks, in names of masks and losses, what belongs to the joint encoding."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -35,6 +38,11 @@ class Stage:
     joint_teacher: frozenset[str] = field(default_factory=frozenset)
     trained: str | None = None
     contrast: float = 1.0
+
+    def weight(self, term: str) -> float:
+        """Of a term by its name: "contrast", a modality, or "joint_" + modality."""
+        weights = {"contrast": self.contrast, **self.alone}
+        return {**weights, **{JOINT + m: w for m, w in self.joint.items()}}[term]
 
     def without(self, *terms: str) -> "Stage":
         """The stage with some terms off: "contrast", "alone", "joint", or a modality's name."""

@@ -16,11 +16,10 @@ from transformers.utils import ModelOutput
 
 from unisono.errors import UnsupportedModalityError
 from unisono.models.onepeace import audio, image, text  # noqa: F401 -- each registers its adapter
-from unisono.models.onepeace.adapter import Adapter, Kept, Part, build_adapter, some
+from unisono.models.onepeace.adapter import Kept, Part, build_adapter, some
 from unisono.models.onepeace.bias import RelativeBias
 from unisono.models.onepeace.config import OnePeaceConfig
-from unisono.models.onepeace.decoder import Decoder
-from unisono.models.onepeace.encoder import Branch, Encoded, Encoder, EncoderLayer, EncoderShape
+from unisono.models.onepeace.encoder import Branch, Encoded, Encoder, EncoderShape
 from unisono.models.onepeace.losses import MAX_LOGIT_SCALE
 
 
@@ -74,24 +73,14 @@ class OnePeacePreTrainedModel(PreTrainedModel):
 
     def _init_vectors(self, module: nn.Module) -> None:
         """Positions, [CLS], type and mask vectors are small random numbers."""
-        if isinstance(module, Adapter | Decoder):
-            for name, vector in module.named_parameters():
-                if name.split(".")[0] in VECTORS:
-                    nn.init.trunc_normal_(vector, std=self.config.initializer_range)
+        listed = isinstance(module, nn.ParameterList | nn.ParameterDict)
+        for name, vector in module.named_parameters(recurse=False):
+            if listed or name in VECTORS:
+                nn.init.trunc_normal_(vector, std=self.config.initializer_range)
 
 
-VECTORS = frozenset(
-    {
-        "cls_embedding",
-        "cls_position",
-        "mask_tokens",
-        "position_embedding",
-        "positions",
-        "query",
-        "type_embeddings",
-    }
-)
-"""Parameters that are no module's weight: initialised as embeddings."""
+VECTORS = frozenset({"cls_embedding", "cls_position", "position_embedding", "query"})
+"""Parameters that are no module's weight; those in lists and dicts are known by that."""
 
 
 class OnePeaceModel(OnePeacePreTrainedModel):
@@ -218,5 +207,3 @@ def _hidden(part: Part, present: Tensor | None) -> Part:
     padding = absent if part.padding is None else absent | part.padding
     return replace(part, padding=some(padding))
 
-
-__all__ = ["EncoderLayer", "OnePeaceModel", "OnePeaceOutput", "OnePeacePreTrainedModel"]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unisono.errors import ContextLengthError
-from unisono.models.onepeace.adapter import Adapter, Kept, Part, pick, register_adapter, some
+from unisono.models.onepeace.adapter import Adapter, Kept, Layout, Part, pick, register_adapter, some
 from unisono.models.onepeace.bias import bucket_index
 from unisono.models.onepeace.config import OnePeaceConfig, OnePeaceTextConfig
 
@@ -48,20 +48,20 @@ class TextAdapter(Adapter):
         if kept is None:
             tokens = self.behind_cls(self.embed_tokens(input_ids))
             tokens = tokens + self.position_embedding[:length]
-            padding = some(self.padding(input_ids, attention_mask))
+            padding = self.layout(input_ids, attention_mask).padding
         else:
             tokens, padding = self._kept_tokens(input_ids, kept), kept.padding
         index = bucket_index(length, self.config.position_buckets, input_ids.device)
         tokens = self.marked(tokens, second=second)
         return Part(self.modality, tokens, padding, self.bias_at(index, kept))
 
-    def padding(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """[B, T], True at padding, never at [CLS]."""
+    def layout(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Layout:
+        """Padding is never at [CLS]."""
         if attention_mask is None:
             padding = input_ids == self.config.pad_token_id
         else:
             padding = attention_mask == 0
-        return F.pad(padding, (1, 0), value=False)
+        return Layout(some(F.pad(padding, (1, 0), value=False)))
 
     def _kept_tokens(self, input_ids: Tensor, kept: Kept) -> Tensor:
         ids = pick(input_ids, (kept.ids[:, 1:] - 1).clamp(min=0))
