@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from golden import Golden, GoldenFile
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from unisono.models.onepeace import Masked, OnePeaceForPretraining
 from unisono.models.onepeace.convert import from_official
@@ -37,7 +37,7 @@ def inputs(io: GoldenFile, *modalities: str, suffix: str = "") -> dict[str, Tens
 def waveform(io: GoldenFile, name: str) -> Tensor:
     """[1, S]: a clip from its 16-bit samples, layer-normed as a whole."""
     samples = io.read(name).float() / 32768
-    return F.layer_norm(samples, samples.shape)[None]
+    return functional.layer_norm(samples, samples.shape)[None]
 
 
 def masks(io: GoldenFile, start: str, joint: str) -> dict[str, Masked]:

@@ -25,12 +25,13 @@ def model(golden: Golden) -> OnePeaceModel:
 
 def encode(model: OnePeaceModel, io: GoldenFile, case: str, given: dict[str, Tensor]) -> None:
     """Check all that is stored of one modality encoded alone."""
-    modality = case.split("_")[0]
+    modality = case.split("_", maxsplit=1)[0]
     with torch.no_grad():
         out = model(**given)
         projected = model.project(modality, out.pooled[modality])
     io.check(f"retrieval.{case}.encoder", out.last_hidden_states[modality], "onepeace")
-    io.check(f"retrieval.{case}.proj_unnormalised", projected, "onepeace")
+    if f"retrieval.{case}.proj_unnormalised" in io:
+        io.check(f"retrieval.{case}.proj_unnormalised", projected, "onepeace")
     io.check(f"retrieval.{case}.features", out.embeddings[modality], "normalised")
 
 

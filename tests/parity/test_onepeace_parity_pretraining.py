@@ -1,13 +1,12 @@
 """Pretraining: masked encoding, the decoder, both stages' losses and gradients."""
 
-from typing import Any
-
 import pytest
 import torch
 from golden import Golden, GoldenFile
 from official_onepeace import inputs, masks, norms, pretraining_model
+from torch import Tensor
 
-from unisono.models.onepeace import AUDIO_LANGUAGE, VISION_LANGUAGE, OnePeaceForPretraining, Stage
+from unisono.models.onepeace import AUDIO_LANGUAGE, VISION_LANGUAGE, OnePeaceForPretraining
 from unisono.models.onepeace.convert_keys import to_ours
 
 STAGES = {
@@ -26,6 +25,13 @@ def model(golden: Golden) -> OnePeaceForPretraining:
     return pretraining_model(golden)
 
 
+def stage_inputs(io: GoldenFile, stage: str) -> dict[str, Tensor]:
+    given = inputs(io, *STAGES[stage][0].pair)
+    if stage == "al":
+        given["input_ids"] = io.read("in.al_src_tokens")
+    return given
+
+
 @pytest.mark.parametrize(
     ("stage", "case"),
     [("vl", "text"), ("vl", "image"), ("vl", "vl"), ("al", "audio"), ("al", "al")],
@@ -34,7 +40,7 @@ def test_masked_encoding_and_decoding(
     model: OnePeaceForPretraining, io: GoldenFile, stage: str, case: str
 ) -> None:
     pair, start = STAGES[stage][0].pair, f"pretrain_{stage}."
-    given, chosen = inputs(io, *pair), masks(io, f"{start}in.", stage)
+    given, chosen = stage_inputs(io, stage), masks(io, f"{start}in.", stage)
     names = set(pair) if case == stage else {case}
     prefix = "joint_" if case == stage else ""
     with torch.no_grad():
@@ -52,17 +58,10 @@ def test_teachers(model: OnePeaceForPretraining, io: GoldenFile) -> None:
             alone = model.onepeace(**inputs(io, m)).last_hidden_states
             io.check(f"pretrain_vl.teacher_{m}", alone[m], "onepeace")
         for stage, (settings, *_) in STAGES.items():
-            given = stage_inputs(io, stage, settings)
+            given = stage_inputs(io, stage)
             joint = model.onepeace(joint=True, **given).last_hidden_states
             for m in settings.pair:
                 io.check(f"pretrain_{stage}.teacher_{stage}_{m}", joint[m], "onepeace")
-
-
-def stage_inputs(io: GoldenFile, stage: str, settings: Stage) -> dict[str, Any]:
-    given = inputs(io, *settings.pair)
-    if stage == "al":
-        given["input_ids"] = io.read("in.al_src_tokens")
-    return given
 
 
 @pytest.mark.parametrize("name", ["vl", "al"])
@@ -71,10 +70,12 @@ def test_losses_and_gradients(golden: Golden, io: GoldenFile, name: str) -> None
     start = f"pretrain_{name}.loss."
     model = pretraining_model(golden)
     model.set_trainable(stage)
-    out = model(stage=stage, masks=masks(io, f"pretrain_{name}.in.", name), **stage_inputs(io, name, stage))
+    out = model(
+        stage=stage, masks=masks(io, f"pretrain_{name}.in.", name), **stage_inputs(io, name)
+    )
     out.loss.backward()
 
-    def loss(term: str, value: torch.Tensor) -> None:
+    def loss(term: str, value: Tensor) -> None:
         io.check(start + term, value[None], "loss")
 
     loss("loss", out.loss)

@@ -1,6 +1,7 @@
 """Configs say the same after a round trip, and contradictions are refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -51,3 +52,16 @@ def test_contradictions_are_refused() -> None:
         tiny.ola_config(speech=True, audio_stack=7)
     with pytest.raises(Exception, match="hearing"):
         tiny.ola_config(hearing="telepathy")
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"vision_pool": 4}, "lowres_unit must be a multiple of .*64.*but is 32"),
+        ({"picture_sizes": {"video_unit": 48}}, "video_unit must be a multiple of .*32.*is 48"),
+        ({"picture_sizes": {"colour": 3}}, "unknown fields: colour"),
+    ],
+)
+def test_pictures_that_cannot_be_cut_into_tokens(settings: dict[str, Any], match: str) -> None:
+    with pytest.raises(ModelConfigError, match=match):
+        OlaConfig(vision_config={"model_type": "oryx_vit"}, **settings)

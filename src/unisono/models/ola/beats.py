@@ -277,9 +277,7 @@ def _attend_one_by_one(
     for sound, head in product(*map(range, query.shape[:2])):
         one = (slice(sound, sound + 1), slice(head, head + 1))
         torch.mul(gate[sound, head], bias[head], out=gated)
-        mixed[one] = scaled_dot_product_attention(
-            query[one], key[one], value[one], attn_mask=gated
-        )
+        mixed[one] = scaled_dot_product_attention(query[one], key[one], value[one], attn_mask=gated)
     return mixed
 
 

@@ -90,6 +90,19 @@ class OlaConfig(PreTrainedConfig):
                 f"audio_frames_per_chunk must be a multiple of audio_stack ({self.audio_stack}), "
                 f"but is {self.audio_frames_per_chunk} instead"
             )
+        self._check_units()
+
+    def _check_units(self) -> None:
+        """Pictures must be divisible into the squares of patches that make a token."""
+        if self.vision_config is None:
+            return
+        cell, sizes = self.vision_config.patch_size * self.vision_pool, self.sizes
+        for name in ("lowres_unit", "highres_unit", "video_unit"):
+            if (unit := getattr(sizes, name)) % cell:
+                raise ModelConfigError(
+                    f"{name} must be a multiple of patch_size x vision_pool ({cell}), "
+                    f"but is {unit} instead"
+                )
 
     @property
     def placeholder_ids(self) -> tuple[int, int, int]:

@@ -88,17 +88,17 @@ class Adapter(nn.Module):
         self.type_embeddings = nn.ParameterList(torch.zeros(1, 1, width) for _ in range(kinds))
         self.relative_bias = RelativeBias(pairs, config.num_attention_heads, layers)
 
-    def forward(self, *inputs: Tensor | None, kept: Kept | None = None, second: bool = False) -> Part:
+    def forward(self, *inputs: Any, **settings: Any) -> Part:
         """Embed the inputs named by `INPUTS`.
 
         Args:
             *inputs: the medium, and what else the adapter takes.
-            kept: only these tokens go on; None for all.
-            second: it is the second image of a pair.
+            **settings: `kept: Kept | None`, the tokens that go on, None for all; `second: bool`,
+                it is the second image of a pair.
         """
         raise NotImplementedError
 
-    def layout(self, *inputs: Tensor | None) -> Layout:
+    def layout(self, *inputs: Any) -> Layout:
         """Padding and grid of the inputs named by `INPUTS`, all tokens counted."""
         return Layout()
 

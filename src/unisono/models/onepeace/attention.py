@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 Spans = tuple[tuple[str, int], ...]
 """The modalities of a sequence in their order, and how many tokens each has."""
@@ -42,7 +42,7 @@ def by_modality(
         return call(weights[SHARED], x)
     if len(spans) == 1:
         return call(weights[spans[0][0]], x)
-    parts = x.split([length for _, length in spans], dim=1)
+    parts = torch.split(x, [length for _, length in spans], dim=1)
     done = [call(weights[name], part) for (name, _), part in zip(spans, parts, strict=True)]
     return torch.cat(done, dim=1)
 
@@ -72,7 +72,9 @@ class SelfAttention(nn.ModuleDict):
 
     def forward(self, x: Tensor, around: Surroundings, bias: Tensor | None) -> Tensor:
         """[B, T, D] -> [B, T, D]; bias [1 or B, H, T, T] or None."""
-        q, k, v = (self._projected(x, around.spans, name) for name in ("q_proj", "k_proj", "v_proj"))
+        q, k, v = (
+            self._projected(x, around.spans, name) for name in ("q_proj", "k_proj", "v_proj")
+        )
         mixed = attend(q, k, v, bias=bias, padding=around.padding)
         heads = mixed.transpose(1, 2).flatten(2)
         return by_modality(self, heads, around.spans, lambda weights, part: weights.output(part))
@@ -95,12 +97,14 @@ def attend(
     if bias is not None:
         bias = bias.to(q.dtype)
     if padding is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
     if bias is None:
         real = ~padding[:, None, None]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=real, scale=scale)
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=real, scale=scale)
     more = (0, 8 if q.is_cuda else 1)  # CUDA's kernels want widths that are multiples of 8
-    q, k, v = F.pad(q, more), F.pad(k, more), F.pad(v, more)
+    q, k, v = functional.pad(q, more), functional.pad(k, more), functional.pad(v, more)
     q[..., width] = _UNMASK / scale
     k[..., width] = padding[:, None] * (_MASKED / _UNMASK)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)[..., :width]
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)[
+        ..., :width
+    ]

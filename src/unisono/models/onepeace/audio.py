@@ -5,9 +5,17 @@ Shapes as in adapter.py; S samples, F frames (T = F + 1), C channels of the stem
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
-from unisono.models.onepeace.adapter import Adapter, Kept, Layout, Part, pick, register_adapter, some
+from unisono.models.onepeace.adapter import (
+    Adapter,
+    Kept,
+    Layout,
+    Part,
+    pick,
+    register_adapter,
+    some,
+)
 from unisono.models.onepeace.bias import bucket_index
 from unisono.models.onepeace.config import OnePeaceAudioConfig, OnePeaceConfig
 
@@ -21,7 +29,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B, F, C] -> [B, F', C']."""
-        return F.gelu(self.norm(self.conv(frames.transpose(1, 2)).transpose(1, 2)))
+        return functional.gelu(self.norm(self.conv(frames.transpose(1, 2)).transpose(1, 2)))
 
 
 class AudioStem(nn.Module):
@@ -56,9 +64,7 @@ class ConvPositions(nn.Module):
         kernel = config.position_kernel
         self.layers = nn.ModuleList(
             ConvBlock(
-                nn.Conv1d(
-                    width, width, kernel, padding=kernel // 2, groups=config.position_groups
-                ),
+                nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=config.position_groups),
                 nn.LayerNorm(width, eps=eps, elementwise_affine=False),
             )
             for _ in range(config.position_layers)

@@ -3,7 +3,7 @@
 Shapes: B batch, C channels, h, w rows and columns of 16x16 patches, D width.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers.backbone_utils import BackboneMixin
@@ -13,6 +13,7 @@ from unisono.errors import ModelConfigError
 from unisono.models.onepeace.adapter import Part, build_adapter
 from unisono.models.onepeace.config import OnePeaceConfig
 from unisono.models.onepeace.encoder import Encoded, Encoder, EncoderShape
+from unisono.models.onepeace.image import ImageAdapter
 from unisono.models.onepeace.model import OnePeacePreTrainedModel
 
 
@@ -49,9 +50,9 @@ class OnePeaceBackbone(BackboneMixin, OnePeacePreTrainedModel):
             `feature_maps`: [B, D, h, w] a feature.
         """
         hidden = self.encode(self.embed(pixel_values)).hidden["image"]
-        rows, columns = self.adapters["image"].grid(pixel_values)
+        rows, columns = self._image.grid(pixel_values)
         maps = tuple(
-            x[:, 1:].transpose(1, 2).unflatten(-1, (rows, columns))
+            x[:, 1:].mT.reshape(len(x), -1, rows, columns)
             for name, x in zip(self.stage_names, hidden, strict=True)
             if name in self.out_features
         )
@@ -61,7 +62,11 @@ class OnePeaceBackbone(BackboneMixin, OnePeacePreTrainedModel):
 
     def embed(self, pixel_values: Tensor) -> Part:
         """What enters the first layer."""
-        return self.adapters["image"](pixel_values)
+        return self._image(pixel_values)
+
+    @property
+    def _image(self) -> ImageAdapter:
+        return cast(ImageAdapter, self.adapters["image"])
 
     def encode(self, part: Part) -> Encoded:
         """All layers' outputs."""

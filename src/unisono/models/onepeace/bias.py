@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from unisono.errors import ContextLengthError
 
@@ -39,13 +39,13 @@ class RelativeBias(nn.Module):
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:
     """[N + 3, H] at [T, T] -> [1, H, T, T]; at [B, T, T] -> [B, H, T, T]."""
-    bias = F.embedding(index, table).movedim(-1, -3)
+    bias = functional.embedding(index, table).movedim(-1, -3)
     return bias if index.dim() == 3 else bias[None]
 
 
 def with_cls(pairs: Tensor, rows: int) -> Tensor:
     """Put the [CLS] rows around an index of token pairs [T, T] -> [T + 1, T + 1]."""
-    index = F.pad(pairs, (1, 0, 1, 0))
+    index = functional.pad(pairs, (1, 0, 1, 0))
     index[0, :], index[:, 0], index[0, 0] = rows, rows + 1, rows + 2
     return index
 

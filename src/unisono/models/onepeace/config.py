@@ -208,7 +208,8 @@ class OnePeaceConfig(BackboneConfigMixin, PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self.stage_names = ["stem", *(f"stage{i + 1}" for i in range(self.num_hidden_layers))]
         self.set_output_features_output_indices(
-            out_indices=kwargs.pop("out_indices", None), out_features=kwargs.pop("out_features", None)
+            out_indices=kwargs.pop("out_indices", None),
+            out_features=kwargs.pop("out_features", None),
         )
         super().__post_init__(**kwargs)
         more = self.more_configs or {}

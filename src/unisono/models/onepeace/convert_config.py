@@ -83,7 +83,11 @@ def _attention_sizes(state: State, names: tuple[str, ...]) -> tuple[int, int, in
 
 def _ffn_width(state: State, wrapper: str) -> int:
     start = f"{wrapper}.fusion_model.layers.0."
-    found = [x for key, x in state.items() if key.startswith(start) and key.endswith("_ffn.0.wi_0.weight")]
+    found = [
+        x
+        for key, x in state.items()
+        if key.startswith(start) and key.endswith("_ffn.0.wi_0.weight")
+    ]
     if not found:
         raise ModelConfigError(f"the checkpoint lacks the feed-forward networks of {start[:-1]}")
     return int(found[0].shape[0])
@@ -193,9 +197,7 @@ def _decoder(state: State, cfg: Mapping[str, Any], head_width: int) -> dict[str,
     }
 
 
-def _head(
-    state: State, cfg: Mapping[str, Any], names: tuple[str, ...]
-) -> dict[str, Any] | None:
+def _head(state: State, cfg: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any] | None:
     key = "classify_head.classifier.0.weight"
     if key not in state:
         return None

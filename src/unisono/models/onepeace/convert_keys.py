@@ -116,7 +116,10 @@ KEYS: tuple[KeyRule, ...] = (
     KeyRule("decoder_wrapper.text_adapter.embed_positions.weight", "decoder.positions.text"),
     KeyRule("decoder_wrapper.image_adapter.pos_embed", "decoder.positions.image"),
     KeyRule("decoder_wrapper.audio_adapter.embed_positions.weight", "decoder.positions.audio"),
-    *(KeyRule(f"decoder_wrapper.fusion_model.{a}", f"decoder.encoder.{b}") for a, b in _TRANSFORMER),
+    *(
+        KeyRule(f"decoder_wrapper.fusion_model.{a}", f"decoder.encoder.{b}")
+        for a, b in _TRANSFORMER
+    ),
     KeyRule("classify_head.norm.{p}", "head.norm.{p}"),
     KeyRule("classify_head.attn_pooling_func.q", "head.pooling.query"),
     KeyRule("classify_head.attn_pooling_func.k_proj.weight", "head.pooling.k_proj.weight"),

@@ -114,7 +114,9 @@ def read_official(path: Path) -> OfficialFile:
     except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, TypeError) as error:
         raise ModelConfigError(f"{path.name!r} is not a checkpoint: {error}") from error
     if not isinstance(content, dict):
-        raise ModelConfigError(f"{path.name!r} must hold a dict, but holds {type(content).__name__}")
+        raise ModelConfigError(
+            f"{path.name!r} must hold a dict, but holds {type(content).__name__}"
+        )
     state = content.get("model") or content.get("state_dict") or content
     weights = {k: v for k, v in state.items() if isinstance(v, Tensor)} if _mapping(state) else {}
     if not weights:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unisono.models.onepeace.adapter import Part, some
@@ -92,7 +92,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        return self.down_proj(self.norm(F.gelu(self.gate_proj(x)) * self.up_proj(x)))
+        return self.down_proj(self.norm(functional.gelu(self.gate_proj(x)) * self.up_proj(x)))
 
 
 class Branch(nn.Module):
@@ -189,7 +189,7 @@ class Encoder(nn.Module):
 
     def _cut(self, hidden: list[Tensor], spans: Spans, parts: Sequence[Part]) -> Encoded:
         """Give every modality its stretch of the last layer, or of all."""
-        pieces = [h.split([length for _, length in spans], dim=1) for h in hidden]
+        pieces = [torch.split(h, [length for _, length in spans], dim=1) for h in hidden]
         last = {name: piece for (name, _), piece in zip(spans, pieces[-1], strict=True)}
         kept = {name: tuple(p[i] for p in pieces) for i, (name, _) in enumerate(spans)}
         return Encoded(
@@ -227,5 +227,5 @@ def joint_bias(parts: Sequence[Part], layer: int) -> Tensor | None:
     for i, (bias, length) in enumerate(zip(biases, lengths, strict=True)):
         square = known[0].new_zeros(1, heads, length, length) if bias is None else bias
         around = (sum(lengths[:i]), sum(lengths[i + 1 :]))
-        rows.append(F.pad(square, around).expand(batch, -1, -1, -1))
+        rows.append(functional.pad(square, around).expand(batch, -1, -1, -1))
     return torch.cat(rows, dim=-2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers.utils import ModelOutput
 
 from unisono.errors import ModelConfigError
@@ -35,7 +35,7 @@ class AttentionPooling(nn.Module):
         k, v = (p(tokens).unflatten(-1, shape).transpose(1, 2) for p in (self.k_proj, self.v_proj))
         q = self.query.transpose(1, 2).expand(len(tokens), -1, -1, -1)
         real = None if padding is None else ~padding[:, None, None, 1:]
-        pooled = F.scaled_dot_product_attention(q, k, v, attn_mask=real, scale=1.0)
+        pooled = functional.scaled_dot_product_attention(q, k, v, attn_mask=real, scale=1.0)
         return self.out_proj(pooled.flatten(1))
 
 
@@ -148,11 +148,11 @@ class OnePeaceForClassification(_WithHead):
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         if self.config.head_config.multi_label:
-            total = F.binary_cross_entropy_with_logits(
+            total = functional.binary_cross_entropy_with_logits(
                 logits.float(), labels.float(), reduction="sum"
             )
             return total / len(logits)
-        return F.cross_entropy(logits.float(), labels)
+        return functional.cross_entropy(logits.float(), labels)
 
 
 class OnePeaceForGrounding(_WithHead):
@@ -213,7 +213,7 @@ class OnePeaceForRanking(_WithHead):
         encoded = self._encode(media)
         logits = self._classify([encoded]).view(batch, candidates)
         return OnePeaceTaskOutput(
-            loss=None if labels is None else F.cross_entropy(logits.float(), labels),
+            loss=None if labels is None else functional.cross_entropy(logits.float(), labels),
             logits=logits,
             last_hidden_states=encoded.sequences,
         )

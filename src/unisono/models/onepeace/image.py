@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from unisono.errors import ModelConfigError
 from unisono.models.onepeace.adapter import Adapter, Kept, Layout, Part, pick, register_adapter
@@ -36,15 +36,15 @@ class ImageStem(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """[B, P, 4, 4, C * 16] as `patchify` makes them -> [B, P, D]."""
-        cells = F.linear(patches, self.conv1.weight.flatten(1), self.conv1.bias)
-        cells = F.gelu(self.norm1(cells)).flatten(-2)
-        cells = F.gelu(self.norm2(_merge(cells, self.conv2))).flatten(-2)
+        cells = functional.linear(patches, self.conv1.weight.flatten(1), self.conv1.bias)
+        cells = functional.gelu(self.norm1(cells)).flatten(-2)
+        cells = functional.gelu(self.norm2(_merge(cells, self.conv2))).flatten(-2)
         return _merge(cells, self.conv3)
 
 
 def _merge(cells: Tensor, conv: nn.Conv2d) -> Tensor:
     """A 2/2 convolution of four cells that lie side by side in the last axis."""
-    return F.linear(cells, conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias)
+    return functional.linear(cells, conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias)
 
 
 def patchify(pixels: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def resized_positions(positions: Tensor, grid: Grid) -> Tensor:
     if grid == (side, side):
         return positions
     square = positions[1:].T.reshape(1, -1, side, side)
-    resized = F.interpolate(square.float(), size=grid, mode="bicubic", align_corners=False)
+    resized = functional.interpolate(square.float(), size=grid, mode="bicubic", align_corners=False)
     return torch.cat([positions[:1], resized.to(positions.dtype)[0].flatten(1).T])
 
 
@@ -96,7 +96,7 @@ class ImageAdapter(Adapter):
             tokens = self.behind_cls(self.stem(patches)) + positions
         else:
             visible = pick(patches, (kept.ids[:, 1:] - 1).clamp(min=0))
-            tokens = self.behind_cls(self.stem(visible)) + F.embedding(kept.ids, positions)
+            tokens = self.behind_cls(self.stem(visible)) + functional.embedding(kept.ids, positions)
         padding = None if kept is None else kept.padding
         tokens = self.marked(tokens, second=second)
         index = grid_index(grid, tokens.device)

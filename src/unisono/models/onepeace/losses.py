@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, distributed
 from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
-from torch.nn import functional as F
+from torch.nn import functional
 
 MAX_LOGIT_SCALE = 100.0
 
@@ -146,7 +146,7 @@ def _find(queries: Tensor, keys: Gathered, logit_scale: Tensor) -> tuple[Tensor,
     """Cross-entropy of finding row start + i for query i, and how many are found."""
     logits = (logit_scale * queries @ keys.features.T).float()
     targets = torch.arange(len(queries), device=queries.device) + keys.start
-    return F.cross_entropy(logits, targets), (logits.argmax(dim=1) == targets).sum()
+    return functional.cross_entropy(logits, targets), (logits.argmax(dim=1) == targets).sum()
 
 
 def denoising_contrast(
@@ -166,28 +166,28 @@ def denoising_contrast(
         logit_scale: fixed factor of the cosine similarities.
         label_smoothing: probability spread over the M - 1 wrong tokens.
     """
-    teachers = F.normalize(teachers.detach().float(), dim=-1)
-    logits = logit_scale * F.normalize(students.float(), dim=-1) @ teachers.T
+    teachers = functional.normalize(teachers.detach().float(), dim=-1)
+    logits = logit_scale * functional.normalize(students.float(), dim=-1) @ teachers.T
     others = max(len(teachers) - 1, 1)
     # PyTorch spreads smoothing over all M tokens, the right one included; fairseq over M - 1.
     smoothing = min(label_smoothing * len(teachers) / others, 1.0)
-    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
 
 
 def denoising_smooth_l1(students: Tensor, teachers: Tensor, targets: Tensor) -> Tensor:
     """Ablation: mean smooth-L1 distance to the own teacher. Arguments as `denoising_contrast`."""
-    return F.smooth_l1_loss(students.float(), teachers.detach()[targets].float())
+    return functional.smooth_l1_loss(students.float(), teachers.detach()[targets].float())
 
 
 def denoising_l2(students: Tensor, teachers: Tensor, targets: Tensor) -> Tensor:
     """Ablation: mean squared distance to the own teacher. Arguments as `denoising_contrast`."""
-    return F.mse_loss(students.float(), teachers.detach()[targets].float())
+    return functional.mse_loss(students.float(), teachers.detach()[targets].float())
 
 
 def denoising_cosine(students: Tensor, teachers: Tensor, targets: Tensor) -> Tensor:
     """Ablation: 1 - cosine to the own teacher. Arguments as `denoising_contrast`."""
     own = teachers.detach()[targets].float()
-    return 1 - F.cosine_similarity(students.float(), own, dim=-1).mean()
+    return 1 - functional.cosine_similarity(students.float(), own, dim=-1).mean()
 
 
 DENOISING: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
@@ -199,9 +199,7 @@ DENOISING: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 """By the name in `OnePeaceConfig.denoising`; each takes students, teachers, targets."""
 
 
-def masked_pairs(
-    mask_indices: Tensor, padding: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def masked_pairs(mask_indices: Tensor, padding: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Which tokens are students, which are teachers, and which teacher is a student's own.
 
     Args:

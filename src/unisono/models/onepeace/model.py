@@ -6,17 +6,17 @@ Shapes: B batch, T tokens with [CLS], D width.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from unisono.errors import UnsupportedModalityError
 from unisono.models.onepeace import audio, image, text  # noqa: F401 -- each registers its adapter
-from unisono.models.onepeace.adapter import Kept, Part, build_adapter, some
+from unisono.models.onepeace.adapter import Adapter, Kept, Part, build_adapter, some
 from unisono.models.onepeace.bias import RelativeBias
 from unisono.models.onepeace.config import OnePeaceConfig
 from unisono.models.onepeace.encoder import Branch, Encoded, Encoder, EncoderShape
@@ -56,8 +56,9 @@ class OnePeacePreTrainedModel(PreTrainedModel):
         std = self.config.initializer_range
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding):
             nn.init.trunc_normal_(module.weight, std=std)
-            if getattr(module, "bias", None) is not None:
-                nn.init.zeros_(module.bias)
+            bias = getattr(module, "bias", None)
+            if bias is not None:
+                nn.init.zeros_(bias)
         elif isinstance(module, nn.LayerNorm) and module.elementwise_affine:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
@@ -142,12 +143,17 @@ class OnePeaceModel(OnePeacePreTrainedModel):
         """
         self._check(inputs)
         parts = []
-        for modality, adapter in self.adapters.items():
+        for modality in self.adapters:
+            adapter = self.adapter(modality)
             given = [inputs.get(name) for name in adapter.INPUTS]
             if given[0] is not None:
                 chosen = (kept or {}).get(modality)
                 parts.append(adapter(*given, kept=chosen, second=second))
         return parts
+
+    def adapter(self, modality: str) -> Adapter:
+        """The adapter of a modality."""
+        return cast(Adapter, self.adapters[modality])
 
     def encode(self, parts: list[Part], *, keep_hidden: bool = False) -> Encoded:
         """Encode parts jointly."""
@@ -172,14 +178,15 @@ class OnePeaceModel(OnePeacePreTrainedModel):
             nn.init.constant_(self.logit_scale, math.log(self.config.logit_scale_init))
 
     def _check(self, inputs: Mapping[str, Tensor | None]) -> None:
-        known = {name for adapter in self.adapters.values() for name in adapter.INPUTS}
+        names = [self.adapter(m).INPUTS for m in self.adapters]
+        known = {name for own in names for name in own}
         given = {name for name, value in inputs.items() if value is not None}
         if given - known:
             raise UnsupportedModalityError(
                 f"the model takes {sorted(known)}, but was given {sorted(given - known)}"
             )
-        if not any(adapter.INPUTS[0] in given for adapter in self.adapters.values()):
-            media = sorted(adapter.INPUTS[0] for adapter in self.adapters.values())
+        media = sorted(own[0] for own in names)
+        if not given.intersection(media):
             raise UnsupportedModalityError(f"one of {media} must be given")
 
     def _output(self, encoded: list[Encoded]) -> OnePeaceOutput:
@@ -190,7 +197,8 @@ class OnePeaceModel(OnePeacePreTrainedModel):
         return OnePeaceOutput(
             last_hidden_states=sequences,
             pooled=pooled,
-            embeddings={m: F.normalize(x, dim=-1, eps=1e-12) for m, x in projected.items()} or None,
+            embeddings={m: functional.normalize(x, dim=-1, eps=1e-12) for m, x in projected.items()}
+            or None,
             hidden_states=hidden or None,
         )
 
@@ -206,4 +214,3 @@ def _hidden(part: Part, present: Tensor | None) -> Part:
     absent = ~present.bool()[:, None].expand(part.tokens.shape[:2])
     padding = absent if part.padding is None else absent | part.padding
     return replace(part, padding=some(padding))
-

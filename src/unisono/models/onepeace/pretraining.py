@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers.utils import ModelOutput
 
 from unisono.errors import ModelConfigError
@@ -101,7 +101,7 @@ class OnePeaceForPretraining(OnePeacePreTrainedModel):
         Raises:
             ModelConfigError: a mask is missing.
         """
-        masks = {name: Masked(*mask) for name, mask in masks.items()}
+        chosen = {name: Masked(*mask) for name, mask in masks.items()}
         with torch.set_grad_enabled(torch.is_grad_enabled() and stage.contrast > 0):
             alone = {m: self._encode({m}, inputs) for m in self._alone(stage)}
         losses: dict[str, Tensor] = {}
@@ -112,7 +112,7 @@ class OnePeaceForPretraining(OnePeacePreTrainedModel):
             found = cross_modal_contrast(first, second, scale, full_gradients=full_gradients)
             losses["contrast"] = found.loss
             correct = dict(zip(stage.pair, found.correct, strict=True))
-        losses.update(self._denoising(stage, masks, alone, inputs))
+        losses.update(self._denoising(stage, chosen, alone, inputs))
         return OnePeacePretrainingOutput(
             loss=torch.stack([stage.weight(name) * x for name, x in losses.items()]).sum(),
             losses=losses,
@@ -188,15 +188,15 @@ class OnePeaceForPretraining(OnePeacePreTrainedModel):
 
     def _embedding(self, modality: str, encoded: Encoded) -> Tensor:
         projected = self.onepeace.project(modality, encoded.sequences[modality][:, 0])
-        return F.normalize(projected, dim=-1, eps=1e-12)
+        return functional.normalize(projected, dim=-1, eps=1e-12)
 
     def _layout(self, modality: str, inputs: Inputs) -> Layout:
-        adapter = self.onepeace.adapters[modality]
+        adapter = self.onepeace.adapter(modality)
         return adapter.layout(*(inputs.get(name) for name in adapter.INPUTS))
 
     def _only(self, names: set[str], inputs: Inputs) -> dict[str, Tensor | None]:
         """The inputs of some modalities."""
-        wanted = {name for m in names for name in self.onepeace.adapters[m].INPUTS}
+        wanted = {name for m in names for name in self.onepeace.adapter(m).INPUTS}
         return {name: value for name, value in inputs.items() if name in wanted}
 
     def _of(

@@ -2,10 +2,18 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from unisono.errors import ContextLengthError
-from unisono.models.onepeace.adapter import Adapter, Kept, Layout, Part, pick, register_adapter, some
+from unisono.models.onepeace.adapter import (
+    Adapter,
+    Kept,
+    Layout,
+    Part,
+    pick,
+    register_adapter,
+    some,
+)
 from unisono.models.onepeace.bias import bucket_index
 from unisono.models.onepeace.config import OnePeaceConfig, OnePeaceTextConfig
 
@@ -57,15 +65,12 @@ class TextAdapter(Adapter):
 
     def layout(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Layout:
         """Padding is never at [CLS]."""
-        if attention_mask is None:
-            padding = input_ids == self.config.pad_token_id
-        else:
-            padding = attention_mask == 0
-        return Layout(some(F.pad(padding, (1, 0), value=False)))
+        real = input_ids.ne(self.config.pad_token_id) if attention_mask is None else attention_mask
+        return Layout(some(functional.pad(real, (1, 0), value=1) == 0))
 
     def _kept_tokens(self, input_ids: Tensor, kept: Kept) -> Tensor:
         ids = pick(input_ids, (kept.ids[:, 1:] - 1).clamp(min=0))
-        return self.behind_cls(self.embed_tokens(ids)) + F.embedding(
+        return self.behind_cls(self.embed_tokens(ids)) + functional.embedding(
             kept.ids, self.position_embedding
         )
 
