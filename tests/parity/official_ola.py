@@ -5,24 +5,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tiny
 import torch
 from golden import Golden
 from PIL import Image
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
-from transformers import BatchFeature
+from transformers import BatchFeature, PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from unisono.conversation import ImagePart
 from unisono.models import OlaForConditionalGeneration, OlaProcessor
 from unisono.models.ola import processor_media
+from unisono.models.ola.convert import ConversionOptions, convert
+from unisono.models.ola.convert_keys import OLA_KEYS
 from unisono.models.ola.encoders import MEDIA_INPUTS
+from unisono.models.ola.key_table import rename, reversed_rules
 from unisono.models.ola.prompt import Prompt, VideoSpan
 
 WHISPER = "model.speech_encoder.whisper_model."
 BEATS = "model.speech_encoder.beats_model."
 SPEECH, IMAGE = -200, -300
 """The official placeholders: one a medium, pictures and videos alike."""
+
+
+def golden_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte b is token b; then come the controls, in the order of the README."""
+    alphabet = bytes_to_unicode()
+    backend = Tokenizer(models.BPE(vocab={alphabet[b]: b for b in range(256)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        extra_special_tokens=["<|im_start|>"],
+    )
 
 
 def write_official_folder(golden: Golden, folder: Path) -> Path:
@@ -43,7 +62,7 @@ def write_official_folder(golden: Golden, folder: Path) -> Path:
     torch.save(
         {"cfg": facts["beats_cfg"], "model": beats}, folder / facts["config"]["music_encoder"]
     )
-    tiny.byte_tokenizer().save_pretrained(folder)
+    golden_tokenizer().save_pretrained(folder)
     return folder
 
 
@@ -87,6 +106,23 @@ class Ola:
         if first_frame_only:
             frames = frames[:1]
         return processor_media.video_span(frames, self.processor.config)
+
+
+def converted(golden: Golden, folder: Path) -> Ola:
+    """Through the official layout, `convert`, and loading in float32, as a user would."""
+    official = write_official_folder(golden, folder / "official")
+    options = ConversionOptions(vision_heads=golden.facts("ola_tiny")["vision"]["heads"])
+    convert(official, folder / "ours", options)
+    model = OlaForConditionalGeneration.from_pretrained(folder / "ours", dtype=torch.float32)
+    return Ola(golden, model.eval(), OlaProcessor.from_pretrained(folder / "ours"))
+
+
+def official_name(name: str) -> str:
+    """The official key of one of our parameters (none of BEATs, whose keys are not one for one)."""
+    match = rename(reversed_rules(OLA_KEYS), name)
+    if match is None:
+        raise LookupError(name)
+    return match[0]
 
 
 def collapsed(prompt: Prompt) -> list[int | None]:

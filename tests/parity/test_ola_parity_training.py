@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from golden import STREAMED, Golden, GoldenFile
-from official_ola import IMAGE, SPEECH, Ola, collapsed
+from official_ola import IMAGE, SPEECH, Ola, collapsed, official_name
 from torch import Tensor
 from transformers import BatchFeature
 
@@ -144,7 +144,7 @@ def supervised(logits: Tensor, batch: BatchFeature) -> Tensor:
 def gradients(ola: Ola) -> dict[str, Tensor]:
     """The gradients by official key."""
     return {
-        ola.official_name(name): parameter.grad
+        official_name(name): parameter.grad
         for name, parameter in ola.model.named_parameters()
         if parameter.grad is not None
     }

@@ -43,7 +43,7 @@ _VALUES_AT_ONCE = 1 << 24
 _TYPES: dict[Precision, tuple[str, str]] = {
     "float32": ("F32", "F32"),
     "int8": ("Q8_0", "Q8_0"),
-    "int4": ("Q4_1", "Q8_0"),
+    "int4": ("Q4_0", "Q8_0"),
 }
 """The GGUF types of the layers' matrices, and of the token embeddings and the head."""
 

@@ -124,9 +124,7 @@ class BeatsModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, BeatsLayer):
-            module.init_weights(self.config)
-        elif isinstance(module, BeatsAttention) and module.gate is not None:
+        if isinstance(module, BeatsAttention) and module.gate is not None:
             initialization.ones_(module.gate_scale)
         elif isinstance(module, ConvolutionalPositions):
             module.init_weights()
@@ -198,17 +196,6 @@ class BeatsLayer(GradientCheckpointingLayer):
 
     def _feed_forward(self, hidden: Tensor) -> Tensor:
         return self.fc2(self.activation(self.fc1(hidden)))
-
-    def init_weights(self, config: BeatsConfig) -> None:
-        """DeepNet, figure 2: what feeds the residuals starts smaller by beta = (8 layers)^-1/4."""
-        if not config.deep_norm:
-            return
-        beta = (8 * config.num_hidden_layers) ** -0.25
-        attention = self.attention
-        for linear in (attention.q_proj, attention.k_proj):
-            initialization.xavier_normal_(linear.weight)
-        for linear in (attention.v_proj, attention.out_proj, self.fc1, self.fc2):
-            initialization.xavier_normal_(linear.weight, gain=beta)
 
 
 class BeatsAttention(nn.Module):

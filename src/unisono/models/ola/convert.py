@@ -17,7 +17,7 @@ import torch
 from unisono.errors import HubError, ModelConfigError
 from unisono.hub.progress import Progress, QuietProgress
 from unisono.models.ola.config import OlaConfig
-from unisono.models.ola.convert_config import VISION_HEADS, config_from_official
+from unisono.models.ola.convert_config import config_from_official
 from unisono.models.ola.convert_official import (
     OfficialCheckpoint,
     is_official_ola,
@@ -51,14 +51,15 @@ class ConversionOptions:
         beats: Microsoft's file of BEATs, likewise.
         dtype: of what is written; None keeps each tensor's own.
         shard_size_bytes: largest file of weights; a tensor that is larger has one of its own.
-        vision_heads: attention heads of the vision encoder; no official file says it.
+        vision_heads: attention heads of the vision encoder, which no official file says; None
+            takes those of the official code (16).
     """
 
     whisper: Path | None = None
     beats: Path | None = None
     dtype: torch.dtype | None = None
     shard_size_bytes: int = 2_000_000_000
-    vision_heads: int = VISION_HEADS
+    vision_heads: int | None = None
 
     def __post_init__(self) -> None:
         if self.shard_size_bytes < 1:
@@ -158,7 +159,7 @@ def _plan(
             name: {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
             for name, stat in stats.items()
         },
-        "dtype": str(options.dtype).removeprefix("torch."),
+        "dtype": options.dtype and str(options.dtype).removeprefix("torch."),
         "vision_heads": options.vision_heads,
         "shards": {shard.name: shard_size_bytes(shard) for shard in shards},
         "tensors_sha256": hashlib.sha256(json.dumps(placed).encode()).hexdigest(),

@@ -25,6 +25,8 @@ from unisono.models.ola.vision import OryxVisionConfig
 SYSTEM_PROMPT = "You are a helpful assistant."
 VISION_HEADS = 16
 """Attention heads of the official vision encoder; no file says it."""
+_VISION_WIDTH = 1152
+"""Of the published one."""
 
 _FRAMES_PER_S = 50
 """Of Whisper's encoder."""
@@ -43,13 +45,13 @@ _TEXT_FIELDS = (
 
 
 def config_from_official(
-    checkpoint: OfficialCheckpoint, *, vision_heads: int = VISION_HEADS
+    checkpoint: OfficialCheckpoint, *, vision_heads: int | None = None
 ) -> tuple[OlaConfig, tuple[str, ...]]:
     """The config, and notes on what had to be taken for granted.
 
     Args:
         checkpoint: what `open_official` found.
-        vision_heads: attention heads of the vision encoder.
+        vision_heads: attention heads of the vision encoder; None takes the official code's.
 
     Raises:
         ModelConfigError: the checkpoint contradicts itself, or does not tell its shape.
@@ -58,7 +60,7 @@ def config_from_official(
     notes: list[str] = []
     settings: dict[str, Any] = {}
     if official.get("mm_vision_tower"):
-        settings["vision_config"] = _vision(official, shapes, vision_heads)
+        settings["vision_config"] = _vision(checkpoint, vision_heads, notes)
     if official.get("speech_encoder"):
         speech = _speech(checkpoint, notes)
         settings["speech_config"] = speech
@@ -85,15 +87,23 @@ def _text(official: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) ->
 
 
 def _vision(
-    official: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], heads: int
+    checkpoint: OfficialCheckpoint, heads: int | None, notes: list[str]
 ) -> OryxVisionConfig:
-    connector = official.get("mm_projector_type", _VISION_CONNECTORS[0])
+    connector = checkpoint.config.get("mm_projector_type", _VISION_CONNECTORS[0])
     if connector not in _VISION_CONNECTORS:
         raise ModelConfigError(
             f"mm_projector_type must be {' or '.join(_VISION_CONNECTORS)}, "
             f"but is {connector} instead"
         )
-    return vision_config_from_official(shapes, num_attention_heads=heads)
+    config = vision_config_from_official(
+        checkpoint.shapes, num_attention_heads=heads or VISION_HEADS
+    )
+    if heads is None and config.hidden_size != _VISION_WIDTH:
+        notes.append(
+            f"The vision encoder of width {config.hidden_size} is taken to have {VISION_HEADS} "
+            f"attention heads, as that of Ola-7b; no file says it."
+        )
+    return config
 
 
 def _speech(checkpoint: OfficialCheckpoint, notes: list[str]) -> WhisperConfig:

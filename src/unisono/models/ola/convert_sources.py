@@ -45,8 +45,15 @@ class TensorInfo:
 class TensorFile(Protocol):
     """A file of named tensors."""
 
-    path: Path
-    tensors: Mapping[str, TensorInfo]
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """What is in it, by its key there."""
+        ...
 
     def opened(self) -> AbstractContextManager[Reader]:
         """Open the file for reading; memory is given back when it is closed."""
@@ -65,7 +72,7 @@ class SafetensorsFile:
         self.path = path
         with self._open() as file:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 -- no dict
-            self.tensors: dict[str, TensorInfo] = {
+            self.tensors = {
                 key: TensorInfo(self._dtype(key, one.get_dtype()), tuple(one.get_shape()))
                 for key, one in slices.items()
             }

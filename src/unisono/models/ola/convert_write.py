@@ -89,7 +89,7 @@ def write_shard(shard: Shard, folder: Path, advance: Advance) -> None:
     with replacing(folder / shard.name) as file:
         file.write(shard_header(shard))
         for planned, tensor in read_sources(shard.tensors):
-            file.write(memoryview(as_bytes(tensor).numpy()))
+            file.write(as_bytes(tensor).numpy().data)
             advance(planned.size_bytes)
 
 

@@ -8,11 +8,10 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
-from typing_extensions import Self
 
 from unisono.errors import IncompleteFileError, ModelConfigError
 

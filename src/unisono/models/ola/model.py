@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
@@ -15,10 +15,11 @@ from unisono.models.ola.config import OlaConfig
 from unisono.models.ola.connector import AudioConnector
 from unisono.models.ola.connector_vision import VisionConnector
 from unisono.models.ola.encoders import MEDIA_INPUTS, OlaEncoders
+from unisono.models.ola.loading import StrictlyLoadedModel
 from unisono.models.ola.merge import merge, without_placeholders
 
 
-class OlaForConditionalGeneration(PreTrainedModel, GenerationMixin):
+class OlaForConditionalGeneration(StrictlyLoadedModel, GenerationMixin):
     """Text, images, video and sounds in; text out."""
 
     config_class = OlaConfig

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import scaled_dot_product_attention
 
 Spans = tuple[tuple[str, int], ...]
 """The modalities of a sequence in their order, and how many tokens each has."""
@@ -82,7 +82,7 @@ class SelfAttention(nn.ModuleDict):
     def _projected(self, x: Tensor, spans: Spans, name: str) -> Tensor:
         """[B, T, D] -> [B, H, T, d]."""
         flat = by_modality(self, x, spans, lambda weights, part: getattr(weights, name)(part))
-        return flat.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return flat.view(*flat.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 def attend(
@@ -97,14 +97,18 @@ def attend(
     if bias is not None:
         bias = bias.to(q.dtype)
     if padding is None:
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+        return scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
     if bias is None:
         real = ~padding[:, None, None]
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=real, scale=scale)
-    more = (0, 8 if q.is_cuda else 1)  # CUDA's kernels want widths that are multiples of 8
-    q, k, v = functional.pad(q, more), functional.pad(k, more), functional.pad(v, more)
-    q[..., width] = _UNMASK / scale
-    k[..., width] = padding[:, None] * (_MASKED / _UNMASK)
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)[
-        ..., :width
-    ]
+        return scaled_dot_product_attention(q, k, v, attn_mask=real, scale=scale)
+    k_mask = padding[:, None, :, None] * (_MASKED / _UNMASK)
+    q, k = _widened(q, q.new_full((), _UNMASK / scale)), _widened(k, k_mask)
+    v = _widened(v, v.new_zeros(()))
+    return scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)[..., :width]
+
+
+def _widened(x: Tensor, channel: Tensor) -> Tensor:
+    """Append a channel to [B, H, T, d]; on CUDA also zeros, as its kernels want multiples of 8."""
+    rows = x.shape[:-1]
+    spare = x.new_zeros(()).expand(*rows, 7 if x.is_cuda else 0)
+    return torch.cat([x, channel.to(x.dtype).expand(*rows, 1), spare], dim=-1)

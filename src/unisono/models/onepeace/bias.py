@@ -150,4 +150,5 @@ def _curvatures(knots: NDArray[np.float64]) -> NDArray[np.float64]:
         right[i, i - 1 : i + 2] = 6 / h[i - 1], -6 / h[i - 1] - 6 / h[i], 6 / h[i]
     left[0, :3] = h[1], -h[0] - h[1], h[0]  # and the third, at the second and last but one knot
     left[-1, -3:] = h[-1], -h[-1] - h[-2], h[-2]
-    return np.linalg.solve(left, right)
+    solved: NDArray[np.float64] = np.linalg.solve(left, right).astype(np.float64)
+    return solved

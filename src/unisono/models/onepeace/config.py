@@ -38,7 +38,7 @@ class OnePeaceTextConfig(PreTrainedConfig):
     max_position_embeddings: int = 514
     position_buckets: int = 256
     type_embeddings: int = 0
-    pad_token_id: int | None = 1
+    pad_token_id: int = 1
     bos_token_id: int | None = 0
     eos_token_id: int | None = 2
 

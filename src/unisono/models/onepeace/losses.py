@@ -99,7 +99,8 @@ def gather(features: Tensor, *, full_gradients: bool = False) -> Gathered:
         return Gathered(features if full_gradients else features.detach(), 0)
     start = distributed.get_rank() * len(features)
     if full_gradients:
-        return Gathered(torch.cat(list(all_gather_with_gradient(features))), start)
+        everyone = list(all_gather_with_gradient(features))  # type: ignore[no-untyped-call]
+        return Gathered(torch.cat(everyone), start)
     everyone = [torch.empty_like(features) for _ in range(distributed.get_world_size())]
     distributed.all_gather(everyone, features.detach().contiguous())
     return Gathered(torch.cat(everyone), start)

@@ -193,12 +193,12 @@ class OnePeaceModel(OnePeacePreTrainedModel):
         sequences = {m: x for e in encoded for m, x in e.sequences.items()}
         pooled = {m: x[:, 0] for m, x in sequences.items()}
         projected = {m: self.project(m, x) for m, x in pooled.items() if m in self.projections}
+        unit = {m: functional.normalize(x, dim=-1, eps=1e-12) for m, x in projected.items()}
         hidden = {m: x for e in encoded for m, x in e.hidden.items()}
         return OnePeaceOutput(
             last_hidden_states=sequences,
             pooled=pooled,
-            embeddings={m: functional.normalize(x, dim=-1, eps=1e-12) for m, x in projected.items()}
-            or None,
+            embeddings=unit or None,
             hidden_states=hidden or None,
         )
 

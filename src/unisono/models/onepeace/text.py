@@ -65,8 +65,9 @@ class TextAdapter(Adapter):
 
     def layout(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Layout:
         """Padding is never at [CLS]."""
-        real = input_ids.ne(self.config.pad_token_id) if attention_mask is None else attention_mask
-        return Layout(some(functional.pad(real, (1, 0), value=1) == 0))
+        if attention_mask is None:
+            attention_mask = input_ids.ne(self.config.pad_token_id)
+        return Layout(some(functional.pad(attention_mask, (1, 0), value=1) == 0))
 
     def _kept_tokens(self, input_ids: Tensor, kept: Kept) -> Tensor:
         ids = pick(input_ids, (kept.ids[:, 1:] - 1).clamp(min=0))

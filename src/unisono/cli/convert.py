@@ -1,0 +1,115 @@
+"""`unisono convert`: an official checkpoint becomes a folder that `unisono` loads."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unisono.errors import ModelConfigError, UnknownModelError
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float16")
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for."""
+
+    source: Path
+    folder: Path
+    whisper: Path | None
+    beats: Path | None
+    dtype: "torch.dtype | None"
+    shard_size_bytes: int
+    vision_heads: int | None
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="The official checkpoint.")],
+    folder: Annotated[Path, typer.Argument(metavar="DST", help="A new folder.")],
+    whisper: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ola: Whisper's large-v3.pt.")
+    ] = None,
+    beats: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ola: the .pt file of BEATs.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help=f"{', '.join(DTYPES)}; by default as it is stored.")
+    ] = None,
+    shard_size: Annotated[str, typer.Option(help="Largest file of weights.")] = "2GB",
+    vision_heads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Ola: of the vision encoder, where it is not Ola-7b's."),
+    ] = None,
+) -> None:
+    """Convert an official checkpoint; go on where an interrupted run stopped; verify all."""
+    request = _Request(
+        source, folder, whisper, beats, _dtype(dtype), parse_size(shard_size), vision_heads
+    )
+    for line in _family(source)(request):
+        typer.echo(line)
+
+
+def _family(source: Path) -> Callable[[_Request], list[str]]:
+    """What converts it, by what it is."""
+    from unisono.models.ola.convert import is_official_ola
+
+    if not source.exists():
+        raise UnknownModelError(f"there is no {str(source)!r}")
+    if is_official_ola(source):
+        return _convert_ola
+    raise ModelConfigError(
+        f"{str(source)!r} must be a checkpoint that can be converted: a folder of Ola, with "
+        "model_type ola_qwen in its config.json"
+    )
+
+
+def _convert_ola(request: _Request) -> list[str]:
+    """The lines to print."""
+    from unisono.hub.progress import terminal_progress
+    from unisono.models.ola.convert import ConversionOptions
+    from unisono.models.ola.convert import convert as convert_ola
+
+    options = ConversionOptions(
+        whisper=request.whisper,
+        beats=request.beats,
+        dtype=request.dtype,
+        shard_size_bytes=request.shard_size_bytes,
+        vision_heads=request.vision_heads,
+    )
+    report = convert_ola(request.source, request.folder, options, progress=terminal_progress())
+    return [
+        *(f"Note: {note}" for note in report.notes),
+        f"{report.folder}: {report.tensors} tensors, {report.size_bytes / 1e9:,.3f} GB in "
+        f"{report.written + report.kept} files ({report.kept} of an earlier run); "
+        f"{report.verified} read back and equal, bit by bit",
+    ]
+
+
+def parse_size(text: str) -> int:
+    """`2GB`, `500 MB` or a number of bytes -> bytes.
+
+    Raises:
+        ModelConfigError: it is none of these.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]B|)", text.strip().upper())
+    if match is None or not (size := round(float(match[1]) * _UNITS[match[2]])):
+        raise ModelConfigError(f"the shard size must be like 2GB or 500MB, but is {text!r} instead")
+    return size
+
+
+def _dtype(name: str | None) -> "torch.dtype | None":
+    import torch
+
+    if name is None:
+        return None
+    if name not in DTYPES:
+        raise ModelConfigError(f"dtype must be one of {', '.join(DTYPES)}, but is {name!r} instead")
+    kind: torch.dtype = getattr(torch, name)
+    return kind
