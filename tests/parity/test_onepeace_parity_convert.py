@@ -158,7 +158,7 @@ def test_a_table_for_another_image_size_can_be_kept(golden: Golden) -> None:
     model = from_official(golden.file("onepeace_tiny").under(""))
     at_grid(model, images.shape[-1] // 16)
     size = name.rsplit("_", 1)[1]
-    table: Tensor = model.onepeace.adapters["image"].relative_bias.tables[0]
+    table: Tensor = model.onepeace.adapters["image"].relative_bias[0]
     io.check(f"retrieval.image_{size}.rel_pos_table", table, "normalised")
     assert model.config.image_config.bias_grid == images.shape[-1] // 16
     with torch.no_grad():

@@ -17,6 +17,10 @@ import torch
 
 VERSION = "2026.10.11549"
 
+LOAD_READ = 0
+"""`enum llama_load_mode`: read the file. What llama.cpp arranges anew for the processor (Q4_0)
+would be in memory twice if the file were mapped, which is the default."""
+
 
 class ModelParams(ctypes.Structure):
     """`struct llama_model_params`."""

@@ -94,6 +94,8 @@ class LlamaEngine(Engine):
         self._contexts, self._closed = 0, False
         parameters = library.llama_model_default_params()
         parameters.n_gpu_layers = 0
+        if "Q4_0" in embeddings.model_type:
+            parameters.load_mode = llama_api.LOAD_READ
         self._model = library.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self._model:
             raise ModelConfigError(f"llama.cpp cannot read {path.name!r}")

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel
 
 from unisono.errors import MediaError, ModelConfigError
 from unisono.models.ola.beats import BeatsAttention, BeatsConfig, BeatsModel
-from unisono.models.ola.beats_fbank import kaldi_fbank, samples_of
+from unisono.models.ola.beats_fbank import _mel_filters, _povey_window, kaldi_fbank, samples_of
 from unisono.models.ola.beats_positions import RelativeBias, distance_buckets
 
 SMALL: dict[str, Any] = {
@@ -178,6 +178,51 @@ def test_attention_equals_the_published_form_with_and_without_gradients(gradient
     assert not torch.allclose(found, attention(hidden, None), atol=1e-2)
 
 
+@pytest.mark.parametrize("kernel", [7, 8])
+def test_positions_equal_a_naive_loop(kernel: int) -> None:
+    """Token t sees from t - kernel // 2 on; an even kernel has one token less behind than ahead."""
+    module = small(conv_pos=kernel, conv_pos_groups=4).positions
+    hidden, width = noise(1, 12, 16) * 10, 16
+    weight = torch.empty_like(module.direction)
+    for place in range(kernel):
+        direction = module.direction[..., place]
+        weight[..., place] = direction / direction.norm() * module.magnitude[0, 0, place]
+    expected = module.bias.repeat(12, 1)
+    for token in range(12):
+        for place in range(kernel):
+            source = token + place - kernel // 2
+            if 0 <= source < 12:
+                for channel in range(width):
+                    group = channel // 4 * 4
+                    seen = hidden[0, source, group : group + 4]
+                    expected[token, channel] += weight[channel, :, place] @ seen
+    torch.testing.assert_close(module(hidden)[0], torch.nn.functional.gelu(expected))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("norm_first", "alpha"), [(True, 1.0), (False, 1.0), (False, (2 * 2) ** 0.25)]
+)
+def test_layer_adds_the_residuals_where_it_should(norm_first: bool, alpha: float) -> None:
+    layer = small(layer_norm_first=norm_first, deep_norm=alpha > 1).layers[0]
+    hidden, bias = noise(2, 7, 16) * 10, noise(2, 7, 7)
+
+    def mix(x: Tensor) -> Tensor:
+        return layer.attention(x, bias)
+
+    def feed(x: Tensor) -> Tensor:
+        inner = layer.fc1(x)
+        return layer.fc2(inner * 0.5 * (1 + torch.erf(inner / 2**0.5)))
+
+    if norm_first:
+        middle = hidden + mix(layer.norm1(hidden))
+        expected = middle + feed(layer.norm2(middle))
+    else:
+        middle = layer.norm1(alpha * hidden + mix(hidden))
+        expected = layer.norm2(alpha * middle + feed(middle))
+    torch.testing.assert_close(layer(hidden, bias), expected)
+
+
 # --- the model ------------------------------------------------------------------------------
 
 
@@ -270,6 +315,7 @@ def test_gradients_reach_every_parameter_and_the_samples() -> None:
     assert samples.grad.abs().max() > 0
 
 
+@pytest.mark.filterwarnings("ignore:.gradient_checkpointing_enable:FutureWarning")  # new in 5.23
 def test_gradient_checkpointing_changes_no_gradient() -> None:
     gradients = []
     for checkpointing in (False, True):
@@ -284,7 +330,8 @@ def test_gradient_checkpointing_changes_no_gradient() -> None:
 
 def test_training_after_inference_mode_finds_usable_constants() -> None:
     model, samples = small(), noise(1, 7777).requires_grad_()
-    distance_buckets.cache_clear()
+    for made_once in (distance_buckets, _povey_window, _mel_filters):
+        made_once.cache_clear()
     with torch.inference_mode():
         expected = model.classify(samples)
     found = model.classify(samples)

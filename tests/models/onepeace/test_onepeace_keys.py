@@ -10,6 +10,8 @@ from unisono.models.onepeace.convert import from_official, to_official_state
 from unisono.models.onepeace.convert_config import parse_conv_spec
 from unisono.models.onepeace.convert_keys import KEYS, to_ours
 
+CONV_SPEC = "[(8, 10, 5), (8,3,2)] + [(8, 2, 2)]"
+
 
 def test_no_two_rules_claim_a_key() -> None:
     model = OnePeaceForPretraining(tiny_config())
@@ -40,8 +42,8 @@ def test_ours_to_official_to_ours() -> None:
 def test_one_table_is_copied_to_every_layer() -> None:
     model = randomised(OnePeaceForPretraining(tiny_config()))
     copied = from_official(to_official_state(model), bias_per_layer=True)
-    tables = copied.onepeace.adapters["text"].relative_bias.tables
-    shared = model.onepeace.adapters["text"].relative_bias.tables[0]
+    tables = copied.onepeace.adapters["text"].relative_bias
+    shared = model.onepeace.adapters["text"].relative_bias[0]
     assert len(tables) == model.config.num_hidden_layers
     assert all(torch.equal(table, shared) for table in tables)
 

@@ -1,7 +1,7 @@
 """Pretraining steps: what they change, what they must not see, and how they add up over ranks."""
 
 import socket
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -154,17 +154,43 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-def rank_step(rank: int, port: int, full: bool, folder: str) -> None:
-    """One rank's loss and gradients, written to `folder`."""
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    torch.distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+def step_as_rank(rank: int, port: int) -> list[dict[str, Any]]:
+    """One rank's loss and gradients, gathered sides detached and not."""
+    torch.distributed.init_process_group(
+        "gloo",
+        init_method=f"tcp://127.0.0.1:{port}",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=120),
+    )
+    try:
+        return [gradients(full, batch(VISION_LANGUAGE, seed=rank)) for full in (False, True)]
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def gradients(full: bool, given: dict[str, Any]) -> dict[str, Any]:
     learner = model()
-    out = learner(**batch(VISION_LANGUAGE, seed=rank), full_gradients=full)
+    out = learner(**given, full_gradients=full)
     out.loss.backward()
     grads = {n: p.grad for n, p in learner.named_parameters() if p.grad is not None}
-    torch.save({"loss": out.loss.detach(), "grads": grads}, Path(folder) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return {"loss": out.loss.detach(), "grads": grads}
+
+
+def second_rank(_: int, port: int, result: str) -> None:
+    torch.set_num_threads(1)
+    torch.save(step_as_rank(1, port), result)
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[list[dict[str, Any]]]:
+    """This process is rank 0, another one rank 1."""
+    result, port = tmp_path_factory.mktemp("ranks") / "1.pt", free_port()
+    other = torch.multiprocessing.spawn(second_rank, (port, str(result)), nprocs=1, join=False)
+    first = step_as_rank(0, port)
+    while not other.join():
+        pass
+    return [first, torch.load(result)]
 
 
 def one_process(full: bool) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
@@ -196,17 +222,16 @@ def one_process(full: bool) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_two_ranks_are_one_process(full: bool, tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(rank_step, (free_port(), full, str(tmp_path)), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+def test_two_ranks_are_one_process(ranks: list[list[dict[str, Any]]], full: bool) -> None:
+    first, second = (rank[full] for rank in ranks)
     losses, grads = one_process(full)
-    for rank, loss in zip(ranks, losses, strict=True):
+    for rank, loss in zip((first, second), losses, strict=True):
         torch.testing.assert_close(rank["loss"], loss.detach(), atol=0, rtol=1e-5)
     if full:  # a gradient that reaches both ranks is only whole as the ranks' sum
-        summed = {n: g + ranks[1]["grads"][n] for n, g in ranks[0]["grads"].items()}
+        summed = {n: g + second["grads"][n] for n, g in first["grads"].items()}
         compared = [(summed, grads[0])]
     else:
-        compared = [(rank["grads"], own) for rank, own in zip(ranks, grads, strict=True)]
+        compared = [(first["grads"], grads[0]), (second["grads"], grads[1])]
     for found, expected in compared:
         for name, grad in found.items():
             scale = float(expected[name].abs().max()) + 1e-6

@@ -24,17 +24,17 @@ CLS_ROWS = 3
 Grid = tuple[int, int]
 
 
-class RelativeBias(nn.Module):
+class RelativeBias(nn.ParameterList):
     """Learned tables [N + 3, H]: one for all layers, or one a layer."""
 
     def __init__(self, pairs: int, heads: int, layers: int) -> None:
-        super().__init__()
-        tables = (nn.Parameter(torch.zeros(pairs + CLS_ROWS, heads)) for _ in range(layers))
-        self.tables = nn.ParameterList(tables)
+        tables = (torch.zeros(pairs + CLS_ROWS, heads) for _ in range(layers))
+        super().__init__(tables)
 
     def table(self, layer: int) -> Tensor:
         """[N + 3, H]."""
-        return self.tables[layer if len(self.tables) > 1 else 0]
+        table: Tensor = self[layer if len(self) > 1 else 0]
+        return table
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:

@@ -141,8 +141,8 @@ def at_grid(model: OnePeacePreTrainedModel, grid: int) -> None:
     adapter = model.get_submodule(_placed(model, "adapters.image"))
     source = adapter.config.bias_grid
     bias = adapter.relative_bias
-    for i, table in enumerate(bias.tables):
-        bias.tables[i] = torch.nn.Parameter(resized_table(table.data, source, (grid, grid)))
+    for i, table in enumerate(bias):
+        bias[i] = torch.nn.Parameter(resized_table(table.data, source, (grid, grid)))
     adapter.config.bias_grid = grid  # the same object as the model config's
 
 
@@ -156,7 +156,7 @@ def _placed(model: OnePeacePreTrainedModel, name: str) -> str:
 
 def _copied_tables(ours: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
     """One table for all layers, copied to each; nothing where every layer has its own."""
-    start = "relative_bias.tables."
+    start = "relative_bias."
     shared = [k for k in ours if k.endswith(start + "0") and k[:-1] + "1" not in ours]
     return {k[:-1] + str(i): ours[k] for k in shared for i in range(layers)}
 

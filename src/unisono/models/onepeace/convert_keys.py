@@ -84,7 +84,7 @@ _ADAPTERS = (
     ("{m}_adapter.cls_embedding", "{m}.cls_embedding"),
     ("{m}_adapter.type_embedding", "{m}.type_embeddings.0"),
     ("{m}_adapter.type_embedding_2", "{m}.type_embeddings.1"),
-    ("{m}_adapter.rel_pos_table_list.{n}.weight", "{m}.relative_bias.tables.{n}"),
+    ("{m}_adapter.rel_pos_table_list.{n}.weight", "{m}.relative_bias.{n}"),
     ("text_adapter.embed_tokens.weight", "text.embed_tokens.weight"),
     ("text_adapter.embed_positions.weight", "text.position_embedding"),
     ("image_adapter.embed_images.0.{p}", "image.stem.conv1.{p}"),

@@ -90,7 +90,8 @@ def mask_words(word_starts: Tensor, lengths: Tensor, ratio: float, generator: Ge
     begins, words = word_starts.cpu().numpy(), lengths.tolist()
     mask = np.zeros((len(begins), begins.shape[1] + 1), dtype=np.bool_)
     for row, starts, length in zip(mask, begins, words, strict=True):
-        row[1:length] = _some_words(starts[: length - 1], ratio, generator)
+        inner = max(length - 1, 0)  # eos is left alone
+        row[1 : inner + 1] = _some_words(starts[:inner], ratio, generator)
     return _result(mask, lengths + 1)
 
 

@@ -65,7 +65,7 @@ class OnePeacePreTrainedModel(PreTrainedModel):
         elif isinstance(module, Branch) and module.gamma is not None:
             nn.init.constant_(module.gamma, self.config.layer_scale_init)
         elif isinstance(module, RelativeBias):
-            for table in module.tables:
+            for table in module:
                 nn.init.zeros_(table)
         elif isinstance(module, OnePeaceModel) and module.logit_scale is not None:
             nn.init.constant_(module.logit_scale, math.log(self.config.logit_scale_init))

@@ -179,7 +179,7 @@ class OnePeaceProcessor(ProcessorMixin):
 
     def word_starts(self, input_ids: Tensor) -> Tensor:
         """bool like `input_ids` [B, T]: where a word begins; always at a text's first token."""
-        starts = self._word_start_table[input_ids]
+        starts = self._word_start_table[input_ids.cpu()]
         starts[..., 0] = True
         return starts
 

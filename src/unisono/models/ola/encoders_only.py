@@ -1,0 +1,42 @@
+"""The encoders of an Ola checkpoint without its language model, for an engine of another kind."""
+
+import os
+
+import torch
+
+from unisono.models.ola.config import OlaConfig
+from unisono.models.ola.encoders import OlaEncoders
+from unisono.models.ola.loading import StrictlyLoadedModel
+
+
+class _EncodersOnly(StrictlyLoadedModel):
+    """Takes from a checkpoint what `OlaForConditionalGeneration` calls `encoders`."""
+
+    config_class = OlaConfig
+    _supports_sdpa = True
+    _keys_to_ignore_on_load_unexpected = (r"^language_model\.",)
+
+    def __init__(self, config: OlaConfig) -> None:
+        super().__init__(config)
+        self.encoders = OlaEncoders(config)
+        self.post_init()
+
+
+def load_encoders(
+    folder: str | os.PathLike[str], *, dtype: torch.dtype = torch.float32
+) -> OlaEncoders:
+    """The encoders and connectors of a folder written by `OlaForConditionalGeneration`.
+
+    The weights of the language model are not read: a 7B model takes the memory of its encoders.
+
+    Args:
+        folder: has config.json and safetensors.
+        dtype: of the weights.
+
+    Raises:
+        ModelConfigError: the checkpoint does not have every weight of the encoders.
+        IncompleteFileError: a file of weights is cut short.
+        OSError: there is no such checkpoint.
+    """
+    encoders: OlaEncoders = _EncodersOnly.from_pretrained(folder, dtype=dtype).encoders.eval()
+    return encoders
