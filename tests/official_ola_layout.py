@@ -73,7 +73,7 @@ class Layout:
         pickled: pytorch_model*.bin instead of safetensors.
         hearing_inside: the checkpoint has Whisper and BEATs too.
         hearing_files: the files of Whisper and BEATs lie beside it.
-        extra: tensors of the checkpoint proper that the model does not have.
+        extra: tensors of the checkpoint proper that are not random, or not the model's.
         without: keys that are left out of it.
     """
 
@@ -98,6 +98,7 @@ def write_official(folder: Path, config: OlaConfig, layout: Layout | None = None
         key: shape
         for key, shape in shapes.items()
         if key not in layout.without
+        and key not in layout.extra
         and (layout.hearing_inside or not key.startswith((SPEECH_PREFIX, BEATS_PREFIX)))
     }
     _write_shards(folder, inside, layout)
@@ -106,8 +107,11 @@ def write_official(folder: Path, config: OlaConfig, layout: Layout | None = None
 
 def official_shapes(config: OlaConfig) -> dict[str, tuple[int, ...]]:
     """Official key -> shape."""
-    ours = {k: torch.empty(s, device="meta") for k, s in expected_shapes(config).items()}
-    return {key: tuple(tensor.shape) for key, tensor in to_official(ours).items()}
+    text = config.to_json_string()
+    if text not in _SHAPES:
+        ours = {k: torch.empty(s, device="meta") for k, s in expected_shapes(config).items()}
+        _SHAPES[text] = {key: tuple(tensor.shape) for key, tensor in to_official(ours).items()}
+    return _SHAPES[text]
 
 
 def values(key: str, shape: tuple[int, ...], dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -220,6 +224,7 @@ def _groups(shapes: Mapping[str, tuple[int, ...]], count: int) -> Iterator[list[
 
 
 _NOISE: list[Tensor] = []
+_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {}
 
 
 def _noise() -> Tensor:

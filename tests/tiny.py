@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import tiny_onepeace
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
@@ -11,6 +12,7 @@ from transformers import (
     WhisperConfig,
 )
 
+from unisono.models import OnePeaceModel, OnePeaceProcessor
 from unisono.models.ola import OlaConfig, OlaForConditionalGeneration, OlaProcessor
 from unisono.models.ola.vision import OryxVisionConfig
 
@@ -115,3 +117,37 @@ def ola(*, seed: int = 0, **kwargs: Any) -> tuple[OlaForConditionalGeneration, O
             if parameter.dim() > 1:
                 parameter.normal_(std=0.3)
     return model, OlaProcessor(byte_tokenizer(), config)
+
+
+def onepeace(*, seed: int = 0, **changes: Any) -> tuple[OnePeaceModel, OnePeaceProcessor]:
+    """A random ONE-PEACE in eval mode and its processor: a token a byte, pictures of 48 pixels."""
+    tokenizer = onepeace_tokenizer()
+    text = {
+        "vocab_size": len(tokenizer),
+        "position_buckets": 8,
+        "max_position_embeddings": 80,
+    }
+    audio = {
+        "conv_layers": [[8, 10, 5], *[[8, 3, 2]] * 3, *[[8, 2, 2]] * 2],  # 100 frames a second
+        "position_buckets": 8,
+        "position_layers": 2,
+        "position_kernel": 5,
+        "position_groups": 4,
+    }
+    fields = {"text_config": text, "audio_config": audio, **changes}
+    config = tiny_onepeace.tiny_config(**fields)
+    model = tiny_onepeace.randomised(OnePeaceModel(config), seed)
+    return model, OnePeaceProcessor.from_config(tokenizer, config)
+
+
+def onepeace_tokenizer() -> PreTrainedTokenizerFast:
+    """fairseq's four specials, then every byte."""
+    specials = ("<s>", "<pad>", "</s>", "<unk>")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {piece: index for index, piece in enumerate((*specials, *alphabet))}
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )

@@ -100,7 +100,7 @@ def test_words_of_the_official_vocabulary(tokenizer: PreTrainedTokenizerFast) ->
     processor = OnePeaceProcessor(tokenizer)
     ids = processor(["An unbelievably loud rhinoceros, snoring."])["input_ids"]
     starts = processor.word_starts(ids)[0].tolist()
-    assert sum(starts[:-1]) == len("An unbelievably loud rhinoceros, snoring.".split())
+    assert sum(starts[:-1]) == 5
     assert word_start_table(tokenizer)[list(tokenizer.all_special_ids)].all()
 
 

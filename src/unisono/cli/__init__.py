@@ -11,6 +11,7 @@ import typer
 from unisono.cli.ask import ask
 from unisono.cli.chat import chat
 from unisono.cli.convert import convert
+from unisono.cli.embed import embed
 from unisono.cli.models import models
 from unisono.cli.pull import pull
 from unisono.errors import UnisonoError
@@ -51,5 +52,5 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _verb in (ask, chat, pull, models, convert):
+for _verb in (ask, chat, embed, pull, models, convert):
     app.command()(_one_line_errors(_verb))

@@ -13,6 +13,7 @@ from unisono.cli.options import (
     MaxTokensOption,
     ModelOption,
     PlayOption,
+    QuantizationOption,
     SeedOption,
     SpeakOption,
     SystemOption,
@@ -37,6 +38,7 @@ def ask(
     play: PlayOption = False,
     model: ModelOption = "ola-nano",
     engine: EngineOption = "auto",
+    quantization: QuantizationOption = None,
     voice: VoiceOption = None,
     language: LanguageOption = None,
     system: SystemOption = None,
@@ -61,7 +63,13 @@ def ask(
     message = user_message(question, image=pictures, audio=sounds, video=video)
     settings = generation_settings(max_tokens, temperature, seed)
     with SpeechSink(speak, play=play) as sink:
-        assistant = unisono.load(model, engine=cast(Any, engine), voice=voice, language=language)
+        assistant = unisono.load(
+            model,
+            engine=cast(Any, engine),
+            quantization=cast(Any, quantization),
+            voice=voice,
+            language=language,
+        )
         assistant.warm_up(listening=bool(audio) and assistant.needs_listener, speech=bool(sink))
         session = assistant.session(system=system)
         events = session.stream([message], speech=bool(sink), **settings)

@@ -11,6 +11,7 @@ from unisono.cli.options import (
     MaxTokensOption,
     ModelOption,
     PlayOption,
+    QuantizationOption,
     SeedOption,
     SystemOption,
     TemperatureOption,
@@ -33,6 +34,7 @@ def chat(
     model: ModelOption = "ola-nano",
     play: PlayOption = False,
     engine: EngineOption = "auto",
+    quantization: QuantizationOption = None,
     voice: VoiceOption = None,
     language: LanguageOption = None,
     system: SystemOption = None,
@@ -46,7 +48,13 @@ def chat(
     from unisono.speech import Microphone
 
     SpeechSink(None, play=play)  # no loudspeakers: say so at once
-    assistant = unisono.load(model, engine=cast(Any, engine), voice=voice, language=language)
+    assistant = unisono.load(
+        model,
+        engine=cast(Any, engine),
+        quantization=cast(Any, quantization),
+        voice=voice,
+        language=language,
+    )
     has_microphone = Microphone.available()
     assistant.warm_up(listening=has_microphone, speech=play)
     settings = generation_settings(max_tokens, temperature, seed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unisono.cli.options import DeviceOption, DtypeOption, ModelOption
+from unisono.cli.options import DeviceOption, DtypeOption, ModelOption, torch_dtype
 from unisono.errors import (
     MediaAccessError,
     MediaEmptyError,
@@ -92,7 +92,7 @@ def embed(
     entries = list(find_entries(paths or [], text or []))
     if not entries:
         raise MediaNotFoundError("there is nothing to embed: name files, folders or --text")
-    embedder = load_embedder(model, device=device, dtype=dtype)
+    embedder = load_embedder(model, device=device, dtype=torch_dtype(dtype))
     vectors = VectorFile(out, embedder.fingerprint)
     try:
         failed = _embed_new(embedder, vectors, entries, batch_size)

@@ -1,9 +1,14 @@
 """Options that several verbs share, and what they mean."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from unisono.errors import ModelConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A model of `unisono models`, or a folder.")
@@ -11,6 +16,12 @@ ModelOption = Annotated[
 EngineOption = Annotated[
     str, typer.Option(help="auto, torch or llama.cpp: what steps the language model.")
 ]
+QuantizationOption = Annotated[
+    str | None, typer.Option(help="int8 or int4: for a large model in a folder, on a CPU.")
+]
+DTYPES = ("float32", "bfloat16", "float16")
+DtypeOption = Annotated[str | None, typer.Option(help=f"Of the weights: {', '.join(DTYPES)}.")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, …; by default the best.")]
 VoiceOption = Annotated[
     str | None, typer.Option(help="A voice of `unisono models`, or a Piper .onnx file.")
 ]
@@ -38,3 +49,19 @@ def generation_settings(
     """The settings that were given, by their name in `GenerationSettings`."""
     given = {"max_new_tokens": max_tokens, "temperature": temperature, "seed": seed}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def torch_dtype(name: str | None) -> "torch.dtype | None":
+    """The kind of number an option names; None for none.
+
+    Raises:
+        ModelConfigError: there is no such kind among `DTYPES`.
+    """
+    import torch
+
+    if name is None:
+        return None
+    if name not in DTYPES:
+        raise ModelConfigError(f"dtype must be one of {', '.join(DTYPES)}, but is {name!r} instead")
+    kind: torch.dtype = getattr(torch, name)
+    return kind

@@ -63,10 +63,10 @@ class Checkpoint:
             names = set(json.loads(index.read_text())["weight_map"].values())
         self.paths = sorted(folder / name for name in names)
         try:
-            shards = [safe_open(path, framework="pt") for path in self.paths]
+            shards: list[Any] = [safe_open(path, framework="pt") for path in self.paths]
         except (OSError, SafetensorError) as error:
             raise ModelConfigError(f"the weights in '{folder}' cannot be read: {error}") from error
-        self._shard_of = {key: shard for shard in shards for key in shard.keys()}  # noqa: SIM118
+        self._shard_of: dict[str, Any] = {key: shard for shard in shards for key in shard.keys()}  # noqa: SIM118
 
     def keys(self) -> list[str]:
         """The tensors of the language model, in the order of the shards."""

@@ -5,12 +5,26 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProces
 from unisono.models.ola import OlaConfig, OlaForConditionalGeneration, OlaProcessor
 from unisono.models.ola.beats import BeatsConfig, BeatsModel
 from unisono.models.ola.vision import OryxVisionConfig, OryxVisionModel
+from unisono.models.onepeace import OnePeaceConfig, OnePeaceModel
+from unisono.models.onepeace.processor import OnePeaceProcessor
 
-for _config, _model in ((OryxVisionConfig, OryxVisionModel), (BeatsConfig, BeatsModel)):
+for _config, _model in (
+    (OryxVisionConfig, OryxVisionModel),
+    (BeatsConfig, BeatsModel),
+    (OnePeaceConfig, OnePeaceModel),
+):
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModel.register(_config, _model, exist_ok=True)
 AutoConfig.register(OlaConfig.model_type, OlaConfig, exist_ok=True)
 AutoModelForCausalLM.register(OlaConfig, OlaForConditionalGeneration, exist_ok=True)
 AutoProcessor.register(OlaConfig, OlaProcessor, exist_ok=True)
+AutoProcessor.register(OnePeaceConfig, OnePeaceProcessor, exist_ok=True)
 
-__all__ = ["OlaConfig", "OlaForConditionalGeneration", "OlaProcessor"]
+__all__ = [
+    "OlaConfig",
+    "OlaForConditionalGeneration",
+    "OlaProcessor",
+    "OnePeaceConfig",
+    "OnePeaceModel",
+    "OnePeaceProcessor",
+]

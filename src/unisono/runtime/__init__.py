@@ -1,14 +1,18 @@
-"""Loaded models at work: `load` makes an `Assistant`, which streams events."""
+"""Loaded models at work: `load` makes an `Assistant`, which streams events, or an `Embedder`."""
 
 from unisono.engines import GenerationSettings
 from unisono.runtime.assistant import Assistant
+from unisono.runtime.embedder import Embedded, Embedder
 from unisono.runtime.events import Event, Finished, SpeechChunk, TextDelta, Timings, Usage
 from unisono.runtime.load import load
+from unisono.runtime.load_embedder import load_embedder
 from unisono.runtime.reply import Reply, Speech
 from unisono.runtime.session import Session
 
 __all__ = [
     "Assistant",
+    "Embedded",
+    "Embedder",
     "Event",
     "Finished",
     "GenerationSettings",
@@ -20,4 +24,5 @@ __all__ = [
     "Timings",
     "Usage",
     "load",
+    "load_embedder",
 ]

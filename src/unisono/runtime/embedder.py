@@ -58,6 +58,7 @@ class Embedder:
 
     Attributes:
         name: for messages.
+        fingerprint: tells this model and precision from others.
         width: D.
         video_frames: frames looked at in a video, evenly spaced.
     """
@@ -68,11 +69,13 @@ class Embedder:
         processor: OnePeaceProcessor,
         *,
         name: str = "",
+        fingerprint: str = "",
         video_frames: int = 8,
     ) -> None:
         self.model = model.eval()
         self.processor = processor
         self.name = name
+        self.fingerprint = fingerprint or name
         self.width = int(model.config.hidden_size)
         self.video_frames = video_frames
 

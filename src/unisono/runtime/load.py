@@ -1,8 +1,8 @@
 """From a name to something that answers: `load`."""
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -12,13 +12,16 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedConfig
 
 from unisono.engines import Engine, GenerationSettings, TorchEngine, llama_api
+from unisono.engines.gguf_export import Quantization
 from unisono.engines.gguf_file import TokenEmbeddings, load_tokenizer, prepare
 from unisono.engines.llama_engine import LlamaEngine
 from unisono.errors import ModelConfigError, UnisonoError, UnknownModelError, VoiceError
 from unisono.hub import ModelEntry, default_cache_folder, fetch_part, load_catalog
 from unisono.models import OlaConfig, OlaForConditionalGeneration, OlaProcessor
+from unisono.models.ola.lora import merge_adapter
 from unisono.runtime.answer import Reader
 from unisono.runtime.assistant import Assistant
+from unisono.runtime.quantised import quantised_reader
 from unisono.speech import Listener, PiperVoice, Voice, WhisperListener
 
 EngineName = Literal["auto", "torch", "llama.cpp"]
@@ -26,7 +29,7 @@ DEFAULT_LISTENER = "whisper-base-ct2"
 DEFAULT_VOICE = "piper-en-us-joe-medium"
 
 
-def load(
+def load(  # noqa: PLR0913 -- all but the first by name
     name: str | os.PathLike[str] = "ola-nano",
     *,
     engine: EngineName = "auto",
@@ -36,6 +39,8 @@ def load(
     voice: "Voice | str | os.PathLike[str] | None" = None,
     language: str | None = None,
     context_length: int = 4096,
+    quantization: Quantization | None = None,
+    adapter: str | os.PathLike[str] | None = None,
 ) -> Assistant:
     """Load a model; what is not on this machine is fetched and verified.
 
@@ -50,6 +55,10 @@ def load(
         language: what is spoken to the listener, as an ISO 639-1 code, or "auto" to find out; by
             default what the model's config says.
         context_length: tokens a conversation may have, where the engine reserves memory for it.
+        quantization: of a folder's language model, "int8" or "int4", stepped by llama.cpp on the
+            CPU; the encoders stay in torch, in `dtype`. The first time writes a file of about a
+            half or 30 % of the language model's size (in bfloat16) into the cache.
+        adapter: a LoRA adapter that PEFT saved, to add to a folder's language model.
 
     Raises:
         UnknownModelError: there is no such model.
@@ -57,14 +66,20 @@ def load(
         ModelConfigError: the engine cannot run the model here.
     """
     entry = _catalog_entry(name)
+    _check_choices(entry, quantization, adapter, engine, device)
     parts = entry.parts if entry else {}
     # Before the model: a wrong name should not wait for it.
     make_listener = _listener_maker(listener or parts.get("listener", DEFAULT_LISTENER))
     make_voice = _voice_maker(voice or parts.get("voice", DEFAULT_VOICE))
     if entry is not None:
         reader = _catalog_reader(entry, engine, device, dtype, context_length)
+    elif quantization is not None:
+        with _plain_faults(name):
+            reader = quantised_reader(
+                name, quantization, dtype=_dtype("cpu", dtype), context_length=context_length
+            )
     else:
-        reader = _folder_reader(name, engine, device, dtype)
+        reader = _folder_reader(name, engine, device, dtype, adapter)
     return Assistant(
         reader,
         name=str(name),
@@ -83,6 +98,31 @@ def _catalog_entry(name: str | os.PathLike[str]) -> ModelEntry | None:
     if Path(name).is_dir() or str(name).count("/") == 1:
         return None
     return catalog.model(str(name))  # raises, and names those that are like it
+
+
+def _check_choices(
+    entry: ModelEntry | None,
+    quantization: Quantization | None,
+    adapter: str | os.PathLike[str] | None,
+    engine: EngineName,
+    device: str | torch.device | None,
+) -> None:
+    """What cannot go together is refused before anything is fetched."""
+    if (quantization or adapter) and entry is not None:
+        raise ModelConfigError(
+            "quantization and adapter are for models in a folder; "
+            f"the language model of {entry.name!r} is a quantised file already"
+        )
+    if quantization and adapter:
+        raise ModelConfigError(
+            "an adapter cannot be added to a quantised model: load it without quantization, save "
+            "the merged model, and quantise that"
+        )
+    if quantization and (engine == "torch" or _device(device).type != "cpu"):
+        raise ModelConfigError(
+            "quantised inference runs on a CPU, with llama.cpp, only: say device='cpu', and "
+            "leave engine at 'auto'; on a GPU, load the model without quantization"
+        )
 
 
 def _catalog_reader(
@@ -168,19 +208,29 @@ def _folder_reader(
     engine: EngineName,
     device: str | torch.device | None,
     dtype: torch.dtype | None,
+    adapter: str | os.PathLike[str] | None,
 ) -> Reader:
     if engine == "llama.cpp":
-        raise ModelConfigError("the engine llama.cpp reads GGUF models of the catalog only")
-    try:
+        raise ModelConfigError(
+            "the engine llama.cpp reads models of the catalog, and folders with a quantization"
+        )
+    with _plain_faults(name):
         processor = OlaProcessor.from_pretrained(name)
         model: Any = OlaForConditionalGeneration.from_pretrained(name, dtype=_dtype(device, dtype))
+    model = model.to(_device(device)).eval()
+    model = model if adapter is None else merge_adapter(model, adapter)
+    return Reader(processor, TorchEngine(model.language_model), model.encoders)
+
+
+@contextmanager
+def _plain_faults(name: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
     except UnisonoError:
         raise
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UnknownModelError(f"no Ola model can be read from {str(name)!r}: {reason}") from error
-    model = model.to(_device(device)).eval()
-    return Reader(processor, TorchEngine(model.language_model), model.encoders)
 
 
 def _listener_maker(listener: "Listener | str") -> Callable[[], Listener]:

@@ -180,7 +180,7 @@ def test_attention_equals_the_published_form_with_and_without_gradients(gradient
 
 @pytest.mark.parametrize("kernel", [7, 8])
 def test_positions_equal_a_naive_loop(kernel: int) -> None:
-    """Token t sees from t - kernel // 2 on; an even kernel has one token less behind than ahead."""
+    """Token t sees from t - kernel // 2 on; an even one has one token less ahead than behind."""
     module = small(conv_pos=kernel, conv_pos_groups=4).positions
     hidden, width = noise(1, 12, 16) * 10, 16
     weight = torch.empty_like(module.direction)

@@ -58,12 +58,11 @@ def test_without_attention_pooling_cls_is_taken() -> None:
 
 
 def test_a_few_steps_find_the_boxes() -> None:
-    torch.manual_seed(0)
-    config = tiny_config(head_config={"modality": "image"}, initializer_range=0.1)
-    model = OnePeaceForGrounding(config).train()
+    config = tiny_config(head_config={"modality": "image"})
+    model = randomised(OnePeaceForGrounding(config)).train()
     boxes = torch.tensor([[0.1, 0.1, 0.4, 0.5], [0.5, 0.2, 0.9, 0.9]])
     given = {"input_ids": texts(2), "pixel_values": images(2), "boxes": boxes}
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     first = model(**given).loss.item()
     for _ in range(40):
         optimiser.zero_grad()

@@ -28,9 +28,7 @@ def test_ours_to_official_to_ours() -> None:
     model = randomised(OnePeaceForPretraining(tiny_config()))
     official = to_official_state(model)
     cfg = {
-        "encoder": {
-            "audio_adapter": {"feature_encoder_spec": "[(8, 10, 5), (8,3,2)] + [(8, 2, 2)]"}
-        },
+        "encoder": {"audio_adapter": {"feature_encoder_spec": CONV_SPEC}},
         "decoder": {"attention_heads": 2},
     }
     again = from_official(official, cfg)

@@ -50,7 +50,7 @@ def test_a_step_lowers_every_term(name: str) -> None:
     last = learner(**given)
     assert set(first.losses) == {"contrast", *STAGES[name].alone, *joint_names(STAGES[name])}
     for term in first.losses:
-        assert float(last.losses[term]) < float(first.losses[term]), term
+        assert last.losses[term].item() < first.losses[term].item(), term
 
 
 def joint_names(stage: Stage) -> set[str]:
@@ -143,9 +143,9 @@ def test_the_logit_scale_stays_in_its_bounds_and_can_be_reset() -> None:
     learner = model()
     with torch.no_grad():
         learner.onepeace.logit_scale.fill_(9.0)
-    assert float(learner.onepeace.scale()) == pytest.approx(100.0)
+    assert learner.onepeace.scale().item() == pytest.approx(100.0)
     learner.onepeace.reset_scale()
-    assert float(learner.onepeace.scale()) == pytest.approx(learner.config.logit_scale_init)
+    assert learner.onepeace.scale().item() == pytest.approx(learner.config.logit_scale_init)
 
 
 def free_port() -> int:

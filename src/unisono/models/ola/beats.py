@@ -8,8 +8,8 @@ Shapes: N sounds, S samples, F frames of the filter bank, M mel bins, p side of 
 T = F // p * M // p tokens, time-major, E width of a patch's embedding, W width, H heads,
 C classes.
 
-Source: arXiv 2212.09058; the gated bias: arXiv 2110.13900 (WavLM), section 3.1; the weighted
-residuals: arXiv 2203.00555 (DeepNet), section 3.
+Source: arXiv 2212.09058; the gated bias: arXiv 2110.13900 (WavLM); the weighted
+residuals: arXiv 2203.00555 (DeepNet), figure 2.
 """
 
 from itertools import product
@@ -177,7 +177,7 @@ class BeatsLayer(GradientCheckpointingLayer):
         super().__init__()
         width, eps = config.hidden_size, config.layer_norm_eps
         self.norm_first = config.layer_norm_first
-        # DeepNet, equation 4: alpha of an encoder.
+        # DeepNet, figure 2: alpha of an encoder without decoder.
         self.residual_weight = (2 * config.num_hidden_layers) ** 0.25 if config.deep_norm else 1.0
         self.attention = BeatsAttention(config)
         self.norm1 = nn.LayerNorm(width, eps=eps)
@@ -246,7 +246,7 @@ class BeatsAttention(nn.Module):
         return _attend_one_by_one(query, key, value, gate, bias)
 
     def _gate_values(self, query: Tensor, gate: nn.Linear) -> Tensor:
-        """[N, H, T, W / H] -> [N, H, T, 1]: WavLM, equation 3, with the bias taken out."""
+        """[N, H, T, W / H] -> [N, H, T, 1], what the bias is multiplied by."""
         parts = gate(query).unflatten(-1, (2, _GATE_PARTS)).sum(dim=-1, keepdim=True)
         update, reset = parts.sigmoid().unbind(dim=-2)  # each [N, H, T, 1]
         return update * (reset * self.gate_scale - 1.0) + 2.0

@@ -4,17 +4,18 @@ Nothing is read but headers. A plan either fills every parameter of the model, o
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import initialization
 
 from unisono.errors import ModelConfigError
 from unisono.models.ola.config import OlaConfig
 from unisono.models.ola.convert_keys import is_ignored, rules_for
 from unisono.models.ola.convert_official import OfficialTensor
-from unisono.models.ola.convert_sources import TensorFile
+from unisono.models.ola.convert_sources import Reader, TensorFile
 from unisono.models.ola.key_table import Transform, rename
 from unisono.models.ola.model import OlaForConditionalGeneration
 
@@ -124,7 +125,7 @@ def _shape_after(shape: Shape, transform: Transform | None) -> Shape:
 
 def expected_shapes(config: OlaConfig) -> dict[str, Shape]:
     """Every tensor a checkpoint of such a model has: key -> shape. Takes no memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), initialization.no_init_weights():
         model = OlaForConditionalGeneration(config)
     tied = model.all_tied_weights_keys
     return {k: tuple(v.shape) for k, v in model.state_dict().items() if k not in tied}
@@ -191,15 +192,16 @@ def read_sources(tensors: Sequence[PlannedTensor]) -> Iterator[tuple[PlannedTens
                 current = planned.source.file
                 read = stack.enter_context(current.opened())
             official = read(planned.source.key)
-            _check_copies(planned, official)
+            _check_copies(planned, official, read)
             yield planned, planned.ours(official)
             del official
 
 
-def _check_copies(planned: PlannedTensor, official: Tensor) -> None:
+def _check_copies(planned: PlannedTensor, official: Tensor, read: Reader) -> None:
     for copy in planned.copies:
-        with copy.file.opened() as read:
-            if not same_bits(read(copy.key), official):
+        inside = copy.file is planned.source.file
+        with nullcontext(read) if inside else copy.file.opened() as read_copy:
+            if not same_bits(read_copy(copy.key), official):
                 raise ModelConfigError(
                     f"{copy.key} must equal {planned.source.key}: both become {planned.key}"
                 )

@@ -1,6 +1,7 @@
 """The encoders of an Ola checkpoint without its language model, for an engine of another kind."""
 
 import os
+from typing import Any
 
 import torch
 
@@ -38,5 +39,6 @@ def load_encoders(
         IncompleteFileError: a file of weights is cut short.
         OSError: there is no such checkpoint.
     """
-    encoders: OlaEncoders = _EncodersOnly.from_pretrained(folder, dtype=dtype).encoders.eval()
+    loaded: Any = _EncodersOnly.from_pretrained(folder, dtype=dtype)
+    encoders: OlaEncoders = loaded.encoders.eval()
     return encoders

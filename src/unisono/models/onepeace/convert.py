@@ -62,6 +62,8 @@ def from_official(
 ) -> OnePeacePreTrainedModel:
     """A model of ours with official weights, in float32 and eval mode.
 
+    Tensors that are float32 already become the model's own; they are not copied.
+
     Args:
         state: weights by official names; those of the vision branch too.
         cfg: the official model configuration, if known.
@@ -81,7 +83,8 @@ def from_official(
         setattr(config, name, value)
     if task == "grounding":
         config.head_config.modality = "image"
-    model = TASKS[task](config)
+    with torch.device("meta"):  # nothing is initialised that the file brings anyway
+        model = TASKS[task](config)
     load(model, official)
     return model.eval()
 
@@ -104,7 +107,7 @@ def task_of(state: Mapping[str, Tensor], cfg: Mapping[str, Any] | None = None) -
 
 
 def load(model: OnePeacePreTrainedModel, official: Mapping[str, Tensor]) -> None:
-    """Fill a model with official weights, strictly.
+    """Give a model official weights, strictly; it may have been made on the meta device.
 
     Raises:
         ModelConfigError: keys are missing, unexpected or of another shape; they are named.
@@ -113,11 +116,8 @@ def load(model: OnePeacePreTrainedModel, official: Mapping[str, Tensor]) -> None
     ours = {_placed(model, names[key]): official[key].float() for key in names}
     if model.config.bias_per_layer:
         ours.update(_copied_tables(ours, model.config.num_hidden_layers))
-    wanted = model.state_dict()
-    _check(ours, {name: tuple(value.shape) for name, value in wanted.items()})
-    with torch.no_grad():
-        for name, value in wanted.items():
-            value.copy_(ours[name])
+    _check(ours, {name: tuple(value.shape) for name, value in model.state_dict().items()})
+    model.load_state_dict(ours, strict=True, assign=True)
 
 
 def to_official_state(model: OnePeacePreTrainedModel) -> dict[str, Tensor]:
@@ -158,7 +158,7 @@ def _copied_tables(ours: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]
     """One table for all layers, copied to each; nothing where every layer has its own."""
     start = "relative_bias."
     shared = [k for k in ours if k.endswith(start + "0") and k[:-1] + "1" not in ours]
-    return {k[:-1] + str(i): ours[k] for k in shared for i in range(layers)}
+    return {k[:-1] + str(i): ours[k].clone() for k in shared for i in range(layers)}
 
 
 def _check(given: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> None:

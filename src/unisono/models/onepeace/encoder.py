@@ -154,7 +154,7 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
-        rates = torch.linspace(0, shape.drop_path, shape.layers).tolist()
+        rates = [shape.drop_path * i / max(shape.layers - 1, 1) for i in range(shape.layers)]
         self.layers = nn.ModuleList(EncoderLayer(shape, rate) for rate in rates)
         norms = shape.modalities if shape.final_norm else ()
         self.norms = nn.ModuleDict({m: nn.LayerNorm(shape.width, eps=shape.eps) for m in norms})

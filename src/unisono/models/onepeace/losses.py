@@ -7,10 +7,10 @@ Shapes: B pairs of this rank, N of all ranks, R masked tokens, M tokens in all, 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.nn.functional import all_gather as all_gather_with_gradient
 from torch.nn import functional
 
 MAX_LOGIT_SCALE = 100.0
@@ -99,11 +99,31 @@ def gather(features: Tensor, *, full_gradients: bool = False) -> Gathered:
         return Gathered(features if full_gradients else features.detach(), 0)
     start = distributed.get_rank() * len(features)
     if full_gradients:
-        everyone = list(all_gather_with_gradient(features))  # type: ignore[no-untyped-call]
-        return Gathered(torch.cat(everyone), start)
+        return Gathered(_AllGather.apply(features), start)  # type: ignore[no-untyped-call]
+    return Gathered(_everyone(features.detach()), start)
+
+
+def _everyone(features: Tensor) -> Tensor:
+    """[B, D] of each rank -> [N, D]."""
+    features = features.contiguous()
     everyone = [torch.empty_like(features) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(everyone, features.detach().contiguous())
-    return Gathered(torch.cat(everyone), start)
+    distributed.all_gather(everyone, features)
+    return torch.cat(everyone)
+
+
+class _AllGather(torch.autograd.Function):
+    """Gathering whose gradient is the sum of what all ranks ask of this one's features."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.rows = len(features)
+        return _everyone(features)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        distributed.all_reduce(gradient)
+        return torch.split(gradient, ctx.rows)[distributed.get_rank()]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Which tokens pretraining hides: whole words, single patches, blocks of frames.
 
-ONE-PEACE (arXiv 2305.11172, section 2.3 and appendix A) hides more where the other modality can
-help. [CLS], eos and padding are never masked. All draws come from a generator that is given, so
-that a run can be repeated.
+Ratios and rules are those of ONE-PEACE (arXiv 2305.11172, section 2.3 and appendix A, and its
+official code). In the joint pass of texts and images the tokens that were visible when each was
+alone are hidden first, so that between the two passes nearly all are learned from. [CLS], eos
+and padding are never masked. All draws come from a generator that is given, so that a run can be
+repeated.
 
 Shapes: B batch, T tokens with [CLS], K kept tokens of the row that keeps most.
 """
@@ -54,6 +56,9 @@ def sample_masks(
 ) -> dict[str, Masked]:
     """The masks of one pretraining batch.
 
+    A text or image that `ratios` masks both alone and jointly gets `mask_others` for the joint
+    pass; everything else is drawn by the sampler of its modality.
+
     Args:
         inputs: as the processor makes them, of all modalities that `ratios` names.
         ratios: what is masked, how much.
@@ -67,10 +72,15 @@ def sample_masks(
         ModelConfigError: a ratio is not between 0 and 1, or `word_starts` is missing.
         UnsupportedModalityError: `ratios` names a modality that the inputs do not have.
     """
-    return {
-        name: _masked(name.removeprefix(JOINT), inputs, ratio, generator, word_starts)
-        for name, ratio in ratios.items()
-    }
+    masks: dict[str, Masked] = {}
+    for name, ratio in sorted(ratios.items(), key=lambda entry: entry[0].startswith(JOINT)):
+        modality = name.removeprefix(JOINT)
+        if name != modality and modality in ratios and modality in _COMPLEMENTED:
+            lengths = _maskable(modality, inputs)
+            masks[name] = mask_others(masks[modality], lengths, ratio, generator)
+        else:
+            masks[name] = _masked(modality, inputs, ratio, generator, word_starts)
+    return masks
 
 
 def mask_words(word_starts: Tensor, lengths: Tensor, ratio: float, generator: Generator) -> Masked:
@@ -111,6 +121,29 @@ def mask_patches(batch: int, patches: int, ratio: float, generator: Generator) -
     mask = np.zeros((batch, patches + 1), dtype=np.bool_)
     mask[:, 1:] = ranks < _share(patches, ratio)
     return _result(mask, torch.full((batch,), patches + 1))
+
+
+def mask_others(alone: Masked, maskable: Tensor, ratio: float, generator: Generator) -> Masked:
+    """Mask single tokens, first of all those that another mask leaves visible.
+
+    Args:
+        alone: the other mask.
+        maskable: [B], how many tokens behind [CLS] may be masked.
+        ratio: of the maskable tokens, rounded down.
+        generator: see `mask_generator`.
+
+    Raises:
+        ModelConfigError: the ratio is not between 0 and 1.
+    """
+    hidden = alone.mask_indices.cpu().numpy()[:, 1:]
+    counts = maskable.tolist()
+    mask = np.zeros((len(hidden), hidden.shape[1] + 1), dtype=np.bool_)
+    for row, before, count in zip(mask, hidden, counts, strict=True):
+        order = generator.permutation(count)
+        order = order[before[order].argsort(kind="stable")]
+        row[1 + order[: _share(count, ratio)]] = True
+    visible = alone.preserve_ids.cpu() >= 0
+    return _result(mask, visible.sum(dim=1) + torch.from_numpy(hidden.sum(axis=1)))
 
 
 def mask_frames(
@@ -176,6 +209,9 @@ def laid_blocks(frames: int, blocks: int, block: int, generator: Generator) -> M
     return mask
 
 
+_COMPLEMENTED = frozenset({"text", "image"})
+
+
 def _masked(
     modality: str,
     inputs: Mapping[str, Tensor],
@@ -183,17 +219,25 @@ def _masked(
     generator: Generator,
     word_starts: Tensor | None,
 ) -> Masked:
-    if modality == "text":
-        if word_starts is None:
-            raise ModelConfigError("masking text needs word_starts, but there are none")
-        lengths = _of(inputs, "attention_mask").cpu().sum(dim=1)
-        return mask_words(word_starts, lengths, ratio, generator)
+    count = _maskable(modality, inputs)
     if modality == "image":
-        pixels = _of(inputs, "pixel_values")
-        patches = (pixels.shape[2] // PATCH_PX) * (pixels.shape[3] // PATCH_PX)
-        return mask_patches(len(pixels), patches, ratio, generator)
+        return mask_patches(len(count), int(count[0]), ratio, generator)
     if modality == "audio":
-        return mask_frames(_of(inputs, "audio_mask").cpu().sum(dim=1) - 1, ratio, generator)
+        return mask_frames(count, ratio, generator)
+    if word_starts is None:
+        raise ModelConfigError("masking text needs word_starts, but there are none")
+    return mask_words(word_starts, count + 1, ratio, generator)
+
+
+def _maskable(modality: str, inputs: Mapping[str, Tensor]) -> Tensor:
+    """[B]: tokens of each sample, without [CLS], eos and padding."""
+    if modality == "text":
+        return (_of(inputs, "attention_mask").cpu().sum(dim=1) - 1).clamp(min=0)
+    if modality == "audio":
+        return _of(inputs, "audio_mask").cpu().sum(dim=1) - 1
+    if modality == "image":
+        batch, _, height, width = _of(inputs, "pixel_values").shape
+        return torch.full((batch,), (height // PATCH_PX) * (width // PATCH_PX))
     raise UnsupportedModalityError(f"there is no sampler of masks for {modality!r}")
 
 

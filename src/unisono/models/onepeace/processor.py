@@ -97,13 +97,15 @@ class OnePeaceProcessor(ProcessorMixin):
         """Read what `save_pretrained` wrote, from a folder or a model hub.
 
         Raises:
-            ModelConfigError: there is no processor_config.json.
+            ModelConfigError: there is no processor_config.json of this class.
         """
         source = pretrained_model_name_or_path
         try:
             settings, _ = cls.get_processor_dict(source, **kwargs)
         except OSError as error:
-            raise ModelConfigError(f"'{source}' has no processor_config.json: {error}") from error
+            raise ModelConfigError(f"'{source}' cannot be read: {error}") from error
+        if "image_size" not in settings:
+            raise ModelConfigError(f"'{source}' has no processor_config.json of a ONE-PEACE model")
         settings.pop("processor_class", None)
         reads = settings.pop("reads_text", True)
         tokenizer = AutoTokenizer.from_pretrained(source, **kwargs) if reads else None

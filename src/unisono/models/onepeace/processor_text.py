@@ -32,7 +32,7 @@ WORD_MARKS = ("Ġ", "▁")
 
 _ROBERTA_MASK = "<mask>"
 _LEADING_PUNCTUATION = ",.!?*#:;~"
-_RUN_OF_SPACE = re.compile(r"\s{2,}")
+_SPACES = re.compile(r"\s{2,}|\t")
 
 
 def hub_text(text: str) -> str:
@@ -43,11 +43,12 @@ def hub_text(text: str) -> str:
 def dataset_text(text: str) -> str:
     """As the official training data does.
 
-    Leading punctuation goes, runs of two or more white spaces become one space (a single newline
-    stays), the ends are stripped; then as `hub_text`.
+    Leading punctuation goes; tabs and runs of two or more white spaces become one space (a single
+    newline between words stays); newlines at the end and spaces at both ends go; then as
+    `hub_text`.
     """
-    text = text.lower().lstrip(_LEADING_PUNCTUATION)
-    return " " + _RUN_OF_SPACE.sub(" ", text).strip()
+    text = _SPACES.sub(" ", text.lower().lstrip(_LEADING_PUNCTUATION))
+    return " " + text.rstrip("\n").strip(" ")
 
 
 def check_text(text: Any) -> str:

@@ -1,0 +1,188 @@
+"""Loading: the weights are the checkpoint's, all of them, or there is an error; and no copy."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from official_ola_layout import Layout, small_config, write_official
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unisono.errors import IncompleteFileError, ModelConfigError
+from unisono.models import OlaForConditionalGeneration, OlaProcessor
+from unisono.models.ola.convert import ConversionOptions, convert
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A tiny model that sees and hears, in a folder."""
+    tiny.ola(speech=True, sound=True, vision=True)[0].save_pretrained(tmp_path / "ola")
+    return tmp_path / "ola"
+
+
+def changed(folder: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def test_a_missing_tensor(saved: Path) -> None:
+    key = "encoders.audio_connector.begin"
+    changed(saved, lambda tensors: tensors.pop(key))
+    with pytest.raises(ModelConfigError, match=f"do not fit the model; missing: {key}$"):
+        OlaForConditionalGeneration.from_pretrained(saved)
+
+
+def test_many_missing_tensors_are_counted(saved: Path) -> None:
+    def deaf(tensors: dict[str, Tensor]) -> None:
+        for key in [key for key in tensors if key.startswith("encoders.hearing.")]:
+            del tensors[key]
+
+    changed(saved, deaf)
+    with pytest.raises(ModelConfigError, match=r"missing: encoders\.hearing\..*… \(\d+ in all\)$"):
+        OlaForConditionalGeneration.from_pretrained(saved)
+
+
+def test_an_unexpected_tensor(saved: Path) -> None:
+    changed(saved, lambda tensors: tensors.update({"encoders.nose": torch.zeros(2)}))
+    with pytest.raises(ModelConfigError, match=r"unexpected: encoders\.nose$"):
+        OlaForConditionalGeneration.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_tensor_of_another_shape(saved: Path, ignored: bool) -> None:
+    key = "encoders.audio_connector.end"
+    changed(saved, lambda tensors: tensors.update({key: torch.zeros(2)}))
+    with pytest.raises(ModelConfigError, match=rf"of another shape: {key} \[2\] instead of \[32\]"):
+        OlaForConditionalGeneration.from_pretrained(saved, ignore_mismatched_sizes=ignored)
+
+
+def test_a_torn_file(saved: Path) -> None:
+    whole = (saved / WEIGHTS).read_bytes()
+    (saved / WEIGHTS).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(IncompleteFileError, match="cannot be read"):
+        OlaForConditionalGeneration.from_pretrained(saved)
+
+
+def test_no_weights_at_all(saved: Path) -> None:
+    (saved / WEIGHTS).unlink()
+    with pytest.raises(OSError, match=WEIGHTS):
+        OlaForConditionalGeneration.from_pretrained(saved)
+
+
+def test_the_fault_is_told_once(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
+    changed(saved, lambda tensors: tensors.update({"encoders.nose": torch.zeros(2)}))
+    with pytest.raises(ModelConfigError):
+        OlaForConditionalGeneration.from_pretrained(saved)
+    assert "LOAD REPORT" not in caplog.text
+
+
+def test_a_whole_checkpoint_loads_and_tells_so(saved: Path) -> None:
+    model, info = OlaForConditionalGeneration.from_pretrained(saved, output_loading_info=True)
+    stored = load_file(saved / WEIGHTS)
+    assert all(torch.equal(model.state_dict()[key], tensor) for key, tensor in stored.items())
+    assert not info["missing_keys"]
+    assert not model.training
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_kinds_of_numbers(saved: Path, dtype: torch.dtype) -> None:
+    model = OlaForConditionalGeneration.from_pretrained(saved, dtype=dtype)
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+
+
+@pytest.mark.parametrize(
+    "device_map",
+    ["cpu", {"": "cpu"}, {"encoders": "cpu", "language_model": "disk"}],
+    ids=["device", "whole", "disk"],
+)
+def test_accelerate_places_the_parts(
+    saved: Path, device_map: str | dict[str, str], tmp_path: Path
+) -> None:
+    pytest.importorskip("accelerate")
+    folder = tmp_path / "offload"
+    placed = OlaForConditionalGeneration.from_pretrained(
+        saved, device_map=device_map, offload_folder=folder
+    )
+    whole = OlaForConditionalGeneration.from_pretrained(saved)
+    batch = OlaProcessor(tiny.byte_tokenizer(), whole.config)("Hello")
+    with torch.no_grad():
+        torch.testing.assert_close(placed(**batch).logits, whole(**batch).logits)
+
+
+def test_no_layer_and_no_encoder_is_cut_in_two() -> None:
+    model = OlaForConditionalGeneration(small_config())
+    assert {"OlaEncoders", "Qwen2DecoderLayer"} <= set(model._no_split_modules)
+
+
+# --- memory ---------------------------------------------------------------------------------
+
+SHARD_BYTES = 60_000_000
+RUN = """
+import json, re, sys
+from pathlib import Path
+import torch
+from unisono.models import OlaForConditionalGeneration
+from unisono.models.ola.convert import ConversionOptions, convert
+
+def now(field):
+    return int(re.search(field + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+def peak(work):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is there now
+    before = now("VmRSS")
+    result = work()
+    return result, now("VmHWM") - before
+
+source, folder, shard_bytes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+torch.zeros(1) + 1  # threads and buffers that any work needs
+options = ConversionOptions(shard_size_bytes=shard_bytes)
+report, converting = peak(lambda: convert(source, folder, options))
+
+def load():
+    model = OlaForConditionalGeneration.from_pretrained(folder)
+    for parameter in model.parameters():
+        parameter.view(-1).view(torch.uint8).max()  # so that every page is there
+    return model
+
+model, loading = peak(load)
+print(json.dumps({"kept": report.kept, "written": report.written, "verified": report.verified,
+                  "tensors": report.tensors, "converting": converting, "loading": loading}))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_killed_taken_up_again_and_little_memory(tmp_path: Path) -> None:
+    config = small_config(
+        vocab_size=40_000, hidden_size=512, intermediate_size=2048, num_hidden_layers=24
+    )
+    source = write_official(tmp_path / "official", config, Layout(shards=4))
+    folder = tmp_path / "ours"
+    arguments = [sys.executable, "-c", RUN, str(source), str(folder), str(SHARD_BYTES)]
+    killed = subprocess.Popen(arguments)
+    while killed.poll() is None and not list(folder.glob("*.safetensors")):
+        time.sleep(0.005)
+    killed.kill()
+    assert killed.wait() == -9
+    left = len(list(folder.glob("*.safetensors")))
+    done = json.loads(subprocess.run(arguments, check=True, stdout=subprocess.PIPE).stdout)
+    assert done["kept"] == left > 0
+    assert done["written"] > 0
+    assert done["verified"] == done["tensors"]
+
+    whole = convert(source, tmp_path / "whole", ConversionOptions(shard_size_bytes=SHARD_BYTES))
+    for path in whole.folder.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
+    assert {p.name for p in folder.iterdir()} == {p.name for p in whole.folder.iterdir()}
+
+    largest = max(path.stat().st_size for path in source.glob("*.safetensors"))
+    assert done["converting"] <= 1.15 * (largest + SHARD_BYTES), done
+    assert done["loading"] <= 1.15 * whole.size_bytes, done
