@@ -303,6 +303,16 @@ def test_bfloat16_is_close_to_float32() -> None:
     torch.testing.assert_close(model.classify(samples).float(), probabilities, atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize("gradients", [True, False])
+def test_autocast_is_close_to_float32(gradients: bool) -> None:
+    model, samples = small(), noise(2, 8000)
+    with torch.set_grad_enabled(gradients):
+        expected = model(samples).last_hidden_state
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = model(samples).last_hidden_state
+    assert (found.float() - expected).norm() < 0.05 * expected.norm()
+
+
 def test_gradients_reach_every_parameter_and_the_samples() -> None:
     model, samples = small().train(), noise(1, 6000).requires_grad_()
     (model.classify(samples) * torch.arange(1.0, 6.0)).sum().backward()

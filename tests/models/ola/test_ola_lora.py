@@ -130,9 +130,7 @@ def test_load_adds_an_adapter(trained: Any, tmp_path: Path) -> None:
         torch.testing.assert_close(parameter, language_model.get_parameter(name))
 
 
-def test_mistakes_are_named(
-    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mistakes_are_named(trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapted, _, _ = trained
     model, _ = tiny.ola()
     with pytest.raises(ModelConfigError, match="there is no adapter in"):

@@ -1,10 +1,9 @@
 """Which tokens pretraining hides: whole words, single patches, blocks of frames.
 
-Ratios and rules are those of ONE-PEACE (arXiv 2305.11172, section 2.3 and appendix A, and its
-official code). In the joint pass of texts and images the tokens that were visible when each was
-alone are hidden first, so that between the two passes nearly all are learned from. [CLS], eos
-and padding are never masked. All draws come from a generator that is given, so that a run can be
-repeated.
+Ratios and rules are those of ONE-PEACE (arXiv 2305.11172, section 2.3, and the official code). In
+the joint pass of texts and images, tokens that were visible when each was alone are hidden first,
+so that the two passes teach different tokens. [CLS], eos and padding are never masked. All draws
+come from a generator that is given, so that a run can be repeated.
 
 Shapes: B batch, T tokens with [CLS], K kept tokens of the row that keeps most.
 """
