@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,8 @@ def values(key: str, shape: tuple[int, ...], dtype: torch.dtype = torch.bfloat16
         key = "relative_attention_bias"
     start = sum(key.encode()) * 7919 % 1000
     count = torch.Size(shape).numel()
-    repeated = _noise()[start:].repeat(count // (len(_noise()) - start) + 1)[:count]
-    return repeated.to(dtype).view(shape).clone()
+    noise = _noise(dtype)[start:]
+    return noise.repeat(count // len(noise) + 1)[:count].view(shape).clone()
 
 
 def official_config(config: OlaConfig) -> dict[str, Any]:
@@ -223,11 +224,10 @@ def _groups(shapes: Mapping[str, tuple[int, ...]], count: int) -> Iterator[list[
     yield group
 
 
-_NOISE: list[Tensor] = []
 _SHAPES: dict[str, dict[str, tuple[int, ...]]] = {}
 
 
-def _noise() -> Tensor:
-    if not _NOISE:
-        _NOISE.append(torch.randn(1_000_003, generator=torch.Generator().manual_seed(5)))
-    return _NOISE[0]
+@cache
+def _noise(dtype: torch.dtype) -> Tensor:
+    """Repeated rather than drawn anew, so that gigabytes are made in seconds."""
+    return torch.randn(1_000_003, generator=torch.Generator().manual_seed(5)).to(dtype)

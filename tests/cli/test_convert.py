@@ -31,7 +31,9 @@ def test_convert_says_what_it_did(source: Path, tmp_path: Path) -> None:
     result = run(source, tmp_path / "ours", "--shard-size", "50KB", "--dtype", "float16")
     assert result.exit_code == 0, result.output
     assert not result.stderr  # no bar without a terminal
-    done = re.search(r"(\d+) tensors, .* in (\d+) files .* (\d+) read back and equal", result.stdout)
+    done = re.search(
+        r"(\d+) tensors, .* in (\d+) files .* (\d+) read back and equal", result.stdout
+    )
     assert done is not None
     assert int(done[1]) == int(done[3])
     assert int(done[2]) > 1

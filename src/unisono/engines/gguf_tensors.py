@@ -81,16 +81,19 @@ class Tensor:
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
+        """As in the checkpoint, and in the file."""
         return self.source.shape(self.key)
 
     @property
     def gguf_type(self) -> Any:
+        """A `GGMLQuantizationType`."""
         from gguf import GGMLQuantizationType
 
         return GGMLQuantizationType[self.type_name]
 
     @property
     def nbytes(self) -> int:
+        """Bytes in the file."""
         from gguf import GGML_QUANT_SIZES
 
         values, size = GGML_QUANT_SIZES[self.gguf_type]
@@ -127,6 +130,11 @@ def interleave(rows: np.ndarray, head_width: int) -> np.ndarray:
 def tensors(
     source: Checkpoint, config: PreTrainedConfig, precision: Precision, progress: Progress
 ) -> list[Tensor]:
+    """Every tensor of the language model, in the order of the file.
+
+    Raises:
+        ModelConfigError: there are more, fewer or others than `config` says.
+    """
     from gguf import MODEL_ARCH, get_tensor_name_map
 
     names = get_tensor_name_map(MODEL_ARCH[config.model_type.upper()], config.num_hidden_layers)
@@ -176,5 +184,6 @@ def _type_name(name: str, shape: tuple[int, ...], precision: Precision) -> str:
 
 
 def head_width(config: PreTrainedConfig) -> int:
+    """H, of one attention head."""
     own = getattr(config, "head_dim", None)
     return int(own or config.hidden_size // config.num_attention_heads)

@@ -441,6 +441,8 @@ def test_an_interrupted_run_is_taken_up_again(tmp_path: Path) -> None:
     source = write_official(tmp_path / "official", small_config(**TEXT_ONLY))
     whole = convert(source, tmp_path / "whole", SMALL_SHARDS)
     folder = tmp_path / "ours"
+    folder.mkdir()
+    (folder / "conversion.json.part").write_text("{")  # a run that was killed at once
     with pytest.raises(KeyboardInterrupt):
         convert(source, folder, SMALL_SHARDS, progress=Interrupting(40_000))
     assert not list(folder.glob("*.part"))

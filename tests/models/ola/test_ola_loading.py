@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import peak_memory
 import pytest
 import tiny
 import torch
 from official_ola_layout import Layout, small_config, write_official
+from peak_memory import RESET
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -126,47 +128,16 @@ def test_no_layer_and_no_encoder_is_cut_in_two() -> None:
 # --- memory ---------------------------------------------------------------------------------
 
 SHARD_BYTES = 60_000_000
-RUN = """
-import json, re, sys
-from pathlib import Path
-import torch
-from unisono.models import OlaForConditionalGeneration
-from unisono.models.ola.convert import ConversionOptions, convert
-
-def now(field):
-    return int(re.search(field + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
-
-def peak(work):
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is there now
-    before = now("VmRSS")
-    result = work()
-    return result, now("VmHWM") - before
-
-source, folder, shard_bytes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-torch.zeros(1) + 1  # threads and buffers that any work needs
-options = ConversionOptions(shard_size_bytes=shard_bytes)
-report, converting = peak(lambda: convert(source, folder, options))
-
-def load():
-    model = OlaForConditionalGeneration.from_pretrained(folder)
-    for parameter in model.parameters():
-        parameter.view(-1).view(torch.uint8).max()  # so that every page is there
-    return model
-
-model, loading = peak(load)
-print(json.dumps({"kept": report.kept, "written": report.written, "verified": report.verified,
-                  "tensors": report.tensors, "converting": converting, "loading": loading}))
-"""
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.skipif(not RESET.exists(), reason="needs Linux's /proc")
 def test_killed_taken_up_again_and_little_memory(tmp_path: Path) -> None:
     config = small_config(
         vocab_size=40_000, hidden_size=512, intermediate_size=2048, num_hidden_layers=24
     )
     source = write_official(tmp_path / "official", config, Layout(shards=4))
     folder = tmp_path / "ours"
-    arguments = [sys.executable, "-c", RUN, str(source), str(folder), str(SHARD_BYTES)]
+    arguments = [sys.executable, peak_memory.__file__, str(source), str(folder), str(SHARD_BYTES)]
     killed = subprocess.Popen(arguments)
     while killed.poll() is None and not list(folder.glob("*.safetensors")):
         time.sleep(0.005)
@@ -184,5 +155,5 @@ def test_killed_taken_up_again_and_little_memory(tmp_path: Path) -> None:
     assert {p.name for p in folder.iterdir()} == {p.name for p in whole.folder.iterdir()}
 
     largest = max(path.stat().st_size for path in source.glob("*.safetensors"))
-    assert done["converting"] <= 1.15 * (largest + SHARD_BYTES), done
-    assert done["loading"] <= 1.15 * whole.size_bytes, done
+    assert done["converting_bytes"] <= 1.15 * (largest + SHARD_BYTES), done
+    assert done["loading_bytes"] <= 1.15 * whole.size_bytes, done

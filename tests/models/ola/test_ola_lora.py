@@ -115,7 +115,7 @@ def test_merged_it_is_an_ordinary_model(trained: Any, tmp_path: Path) -> None:
 
 
 def test_load_adds_an_adapter(trained: Any, tmp_path: Path) -> None:
-    adapted, batch, processor = trained
+    adapted, _, processor = trained
     model, _ = tiny.ola(speech=True, sound=True, vision=True)
     model.save_pretrained(tmp_path / "model")
     processor.save_pretrained(tmp_path / "model")

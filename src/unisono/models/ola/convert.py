@@ -26,6 +26,8 @@ from unisono.models.ola.convert_official import (
 from unisono.models.ola.convert_plan import PlannedTensor, Shard, pack, plan_tensors
 from unisono.models.ola.convert_tokenizer import check_tokenizer, copy_tokenizer
 from unisono.models.ola.convert_write import (
+    PART,
+    as_json,
     is_written,
     replacing,
     shard_size_bytes,
@@ -169,9 +171,9 @@ def _plan(
 def _begin(folder: Path, plan: dict[str, Any], shards: Sequence[Shard]) -> None:
     """Make the folder, or take up what an earlier run left there."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = {path.name for path in folder.iterdir()}
+    found = {path.name for path in folder.iterdir() if path.suffix != PART}
     if PLAN in found:
-        if json.loads((folder / PLAN).read_bytes()) != plan:
+        if (folder / PLAN).read_bytes() != as_json(plan):
             raise ModelConfigError(
                 f"{folder} holds a conversion of other files or with other options: remove it, "
                 "or name another folder"

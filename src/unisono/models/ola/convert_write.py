@@ -48,7 +48,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
     with replacing(path) as file:
-        file.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+        file.write(as_json(content))
+
+
+def as_json(content: Mapping[str, Any]) -> bytes:
+    """The bytes of `write_json`."""
+    return json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def shard_header(shard: Shard) -> bytes:

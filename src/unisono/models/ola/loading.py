@@ -22,6 +22,10 @@ _NAMED = 4
 class StrictlyLoadedModel(PreTrainedModel):
     """A model that takes a checkpoint wholly or not at all."""
 
+    # Encoders and connectors concatenate each other's results: one device for all of them. What
+    # must not be cut in the language model, that model says itself.
+    _no_split_modules = ["OlaEncoders"]  # noqa: RUF012 -- the form transformers expects
+
     @classmethod
     def from_pretrained(
         cls,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from unisono.errors import MediaEmptyError
 from unisono.models.onepeace.adapter import (
     Adapter,
     Kept,
@@ -29,7 +30,31 @@ class ConvBlock(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """[B, F, C] -> [B, F', C']."""
-        return functional.gelu(self.norm(self.conv(frames.transpose(1, 2)).transpose(1, 2)))
+        return functional.gelu(self.norm(self._convolved(frames)))
+
+    def _convolved(self, frames: Tensor) -> Tensor:
+        if self.conv.groups > 1:
+            return self.conv(frames.transpose(1, 2)).transpose(1, 2)
+        return convolve(frames, self.conv.weight, self.conv.stride[0])
+
+
+def convolve(frames: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """A convolution without padding or bias, channels last: [B, F, C] -> [B, F', C'].
+
+    One matrix product for every whole stride of the kernel and for every tap left over: half the
+    time of `conv1d` between two transpositions, and LayerNorm wants channels last.
+    """
+    kernel = weight.shape[2]
+    count = (frames.shape[1] - kernel) // stride + 1
+    whole, terms = kernel // stride * stride, []
+    for start in range(0, whole, stride):
+        window = frames[:, start : start + count * stride].reshape(len(frames), count, -1)
+        taps = weight[:, :, start : start + stride].permute(0, 2, 1).flatten(1)
+        terms.append(functional.linear(window, taps))
+    for tap in range(whole, kernel):
+        window = frames[:, tap : tap + (count - 1) * stride + 1 : stride]
+        terms.append(functional.linear(window, weight[:, :, tap]))
+    return sum(terms[1:], terms[0])
 
 
 class AudioStem(nn.Module):
@@ -116,7 +141,14 @@ class AudioAdapter(Adapter):
             kept: only these tokens go on. Positions are then made from the kept frames alone, as
                 the original does.
             second: no meaning for sound.
+
+        Raises:
+            MediaEmptyError: so few samples that there is no frame.
         """
+        if self.config.frames(audio_values.shape[1]) < 1:
+            raise MediaEmptyError(
+                f"{audio_values.shape[1]} samples of sound are too few to make a frame"
+            )
         frames = self.stem(audio_values.to(self.stem.projection.weight.dtype))
         index = bucket_index(frames.shape[1] + 1, self.config.position_buckets, frames.device)
         if kept is None:
