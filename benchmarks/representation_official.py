@@ -277,9 +277,7 @@ class Official:
         return branch + residual
 
 
-def written_attention(
-    weights: AttentionWeights, x: Tensor, heads: int, around: Sequence
-) -> Tensor:
+def written_attention(weights: AttentionWeights, x: Tensor, heads: int, around: Sequence) -> Tensor:
     """[T, B, D] -> the heads side by side [T, B, D], all weights [B * H, T, T] in memory."""
     length, batch, width = x.shape
     q, k, v = (

@@ -89,9 +89,7 @@ def test_a_silent_video_is_told(model: str, media: Path) -> None:
     ("option", "name"),
     [("--image", "broken.jpg"), ("--video", "broken.mp4"), ("--video", "sound.ogg")],
 )
-def test_what_cannot_be_opened_is_one_line(
-    model: str, media: Path, option: str, name: str
-) -> None:
+def test_what_cannot_be_opened_is_one_line(model: str, media: Path, option: str, name: str) -> None:
     code, out, err = ask(model, "?", option, media / name)
     assert (code, out) == (2, "")
     assert name in err

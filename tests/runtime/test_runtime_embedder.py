@@ -136,9 +136,7 @@ def test_a_saved_model_is_loaded_by_its_folder(embedder: Embedder, tmp_path: Pat
     embedder.processor.save_pretrained(tmp_path)
     for again in (load_embedder(tmp_path), unisono.load(tmp_path)):
         assert isinstance(again, Embedder)
-        np.testing.assert_allclose(
-            again.embed(text=TEXTS), embedder.embed(text=TEXTS), atol=1e-6
-        )
+        np.testing.assert_allclose(again.embed(text=TEXTS), embedder.embed(text=TEXTS), atol=1e-6)
     assert load_embedder(tmp_path).fingerprint == load_embedder(tmp_path).fingerprint
     rough = load_embedder(tmp_path, dtype=torch.bfloat16)
     assert rough.fingerprint != load_embedder(tmp_path).fingerprint

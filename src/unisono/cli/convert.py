@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unisono.errors import ModelConfigError, UnknownModelError
+from unisono.cli.options import DtypeOption, torch_dtype
+from unisono.errors import IncompleteFileError, ModelConfigError, UnknownModelError
 
 if TYPE_CHECKING:
     import torch
 
-DTYPES = ("float32", "bfloat16", "float16")
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -23,11 +23,12 @@ class _Request:
 
     source: Path
     folder: Path
-    whisper: Path | None
-    beats: Path | None
     dtype: "torch.dtype | None"
     shard_size_bytes: int
+    whisper: Path | None
+    beats: Path | None
     vision_heads: int | None
+    vocabulary: Path | None
 
 
 def convert(
@@ -39,9 +40,11 @@ def convert(
     beats: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Ola: the .pt file of BEATs.")
     ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help=f"{', '.join(DTYPES)}; by default as it is stored.")
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="ONE-PEACE: folder of encoder.json, vocab.bpe, dict.txt."),
     ] = None,
+    dtype: DtypeOption = None,
     shard_size: Annotated[str, typer.Option(help="Largest file of weights.")] = "2GB",
     vision_heads: Annotated[
         int | None,
@@ -50,7 +53,14 @@ def convert(
 ) -> None:
     """Convert an official checkpoint; go on where an interrupted run stopped; verify all."""
     request = _Request(
-        source, folder, whisper, beats, _dtype(dtype), parse_size(shard_size), vision_heads
+        source,
+        folder,
+        torch_dtype(dtype),
+        parse_size(shard_size),
+        whisper=whisper,
+        beats=beats,
+        vision_heads=vision_heads,
+        vocabulary=vocabulary,
     )
     for line in _family(source)(request):
         typer.echo(line)
@@ -64,9 +74,11 @@ def _family(source: Path) -> Callable[[_Request], list[str]]:
         raise UnknownModelError(f"there is no {str(source)!r}")
     if is_official_ola(source):
         return _convert_ola
+    if source.suffix in (".pt", ".pkl"):
+        return _convert_onepeace
     raise ModelConfigError(
         f"{str(source)!r} must be a checkpoint that can be converted: a folder of Ola, with "
-        "model_type ola_qwen in its config.json"
+        "model_type ola_qwen in its config.json, or a .pt or .pkl file of ONE-PEACE"
     )
 
 
@@ -92,6 +104,25 @@ def _convert_ola(request: _Request) -> list[str]:
     ]
 
 
+def _convert_onepeace(request: _Request) -> list[str]:
+    """The lines to print."""
+    from unisono.models.onepeace.convert import convert as convert_onepeace
+    from unisono.models.onepeace.processor import OnePeaceProcessor
+    from unisono.models.onepeace.processor_text import load_tokenizer
+
+    model = convert_onepeace(request.source, request.folder, dtype=request.dtype)
+    lines = [f"{request.folder}: {type(model).__name__}, {model.num_parameters():,} parameters"]
+    if model.config.text_config is None:
+        OnePeaceProcessor.from_config(None, model.config).save_pretrained(request.folder)
+        return lines
+    try:
+        tokenizer = load_tokenizer(request.vocabulary or request.source.parent)
+    except IncompleteFileError as error:
+        return [*lines, f"Note: it cannot read text yet: {error}; name its folder by --vocabulary"]
+    OnePeaceProcessor.from_config(tokenizer, model.config).save_pretrained(request.folder)
+    return lines
+
+
 def parse_size(text: str) -> int:
     """`2GB`, `500 MB` or a number of bytes -> bytes.
 
@@ -102,14 +133,3 @@ def parse_size(text: str) -> int:
     if match is None or not (size := round(float(match[1]) * _UNITS[match[2]])):
         raise ModelConfigError(f"the shard size must be like 2GB or 500MB, but is {text!r} instead")
     return size
-
-
-def _dtype(name: str | None) -> "torch.dtype | None":
-    import torch
-
-    if name is None:
-        return None
-    if name not in DTYPES:
-        raise ModelConfigError(f"dtype must be one of {', '.join(DTYPES)}, but is {name!r} instead")
-    kind: torch.dtype = getattr(torch, name)
-    return kind

@@ -238,4 +238,5 @@ def _fused(
 def _normalised(vectors: Vector) -> Vector:
     """Each row divided by its length."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    normalised: Vector = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return normalised

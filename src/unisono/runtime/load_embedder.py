@@ -56,7 +56,9 @@ def load_embedder(
         raise
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UnknownModelError(f"no embedding model can be read from '{name}': {reason}") from error
+        raise UnknownModelError(
+            f"no embedding model can be read from '{name}': {reason}"
+        ) from error
     return Embedder(model, processor, name=str(name), fingerprint=_fingerprint(name, dtype))
 
 

@@ -92,7 +92,11 @@ class Session:
             self._answering.release()
 
     def _answer(
-        self, messages: str | Sequence[Message | Mapping[str, Any]], *, speech: bool, **settings: Any
+        self,
+        messages: str | Sequence[Message | Mapping[str, Any]],
+        *,
+        speech: bool,
+        **settings: Any,
     ) -> Generator[Event, None, None]:
         started = time.perf_counter()
         chosen = replace(self._assistant.defaults, **settings)

@@ -15,6 +15,9 @@ class AudioConnector(nn.Module):
     """
 
     MARKS = ("begin", "newline", "end")
+    begin: nn.Parameter
+    newline: nn.Parameter
+    end: nn.Parameter
 
     def __init__(self, width: int, hidden: int, out_width: int, stack: int) -> None:
         super().__init__()

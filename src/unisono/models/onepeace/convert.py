@@ -36,19 +36,28 @@ BARE = "onepeace."
 """Where the bare model lies in the others."""
 
 
-def convert(source: Path, destination: Path, *, task: str | None = None) -> OnePeacePreTrainedModel:
+def convert(
+    source: Path,
+    destination: Path,
+    *,
+    task: str | None = None,
+    dtype: torch.dtype | None = None,
+) -> OnePeacePreTrainedModel:
     """Convert an official `.pt` or `.pkl` file to a folder that `from_pretrained` loads.
 
     Args:
         source: the official file.
         destination: the folder to write.
         task: a key of `TASKS`; None finds it out from the weights (see `task_of`).
+        dtype: of what is written; None for float32.
 
     Raises:
         ModelConfigError: the file is no checkpoint, or its keys are not those of the task.
     """
     file = read_official(source)
     model = from_official(file.state, file.cfg, task=task)
+    if dtype is not None:
+        model.to(dtype)
     model.save_pretrained(destination)
     return model
 
