@@ -17,6 +17,7 @@ from unisono.errors import UnisonoError
 if TYPE_CHECKING:
     from unisono.runtime import (
         Assistant,
+        Embedder,
         Finished,
         GenerationSettings,
         Reply,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
         SpeechChunk,
         TextDelta,
         load,
+        load_assistant,
+        load_embedder,
     )
 
 try:
@@ -33,6 +36,7 @@ except PackageNotFoundError:  # a source tree on the path, not installed
 
 _FROM_RUNTIME = (
     "Assistant",
+    "Embedder",
     "Finished",
     "GenerationSettings",
     "Reply",
@@ -40,10 +44,13 @@ _FROM_RUNTIME = (
     "SpeechChunk",
     "TextDelta",
     "load",
+    "load_assistant",
+    "load_embedder",
 )
 
 __all__ = [
     "Assistant",
+    "Embedder",
     "Finished",
     "GenerationSettings",
     "Reply",
@@ -52,6 +59,8 @@ __all__ = [
     "TextDelta",
     "UnisonoError",
     "load",
+    "load_assistant",
+    "load_embedder",
 ]
 
 

@@ -40,7 +40,7 @@ def library(folder: Path, count: int) -> tuple[int, int]:
     """Mixed files, good and bad; how many of each."""
     film = recordings.make_video((20, 200))
     makers = {
-        "png": lambda i: picture(i),
+        "png": picture,
         "txt": lambda i: f"text number {i}".encode(),
         "wav": lambda i: recordings.make_audio(seconds=0.2 + i / 200),
         "mp4": lambda i: film,

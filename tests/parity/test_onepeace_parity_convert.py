@@ -114,7 +114,7 @@ def test_a_file_runs_nothing(golden: Golden, tmp_path: Path, form: str) -> None:
     content: dict[str, Any] = {"model": state, "cfg": Bomb()}
     path = tmp_path / "bomb.pt"
     if form == "inside_storage":
-        content["extra"] = Nested(pickle.dumps(Bomb()))
+        content["extra"] = Nested(pickle.dumps(Bomb(), protocol=2))
     if form.startswith("torch"):
         torch.save(content, path, _use_new_zipfile_serialization=form == "torch")
     else:

@@ -63,7 +63,7 @@ def ask(
     message = user_message(question, image=pictures, audio=sounds, video=video)
     settings = generation_settings(max_tokens, temperature, seed)
     with SpeechSink(speak, play=play) as sink:
-        assistant = unisono.load(
+        assistant = unisono.load_assistant(
             model,
             engine=cast(Any, engine),
             quantization=cast(Any, quantization),

@@ -48,7 +48,7 @@ def chat(
     from unisono.speech import Microphone
 
     SpeechSink(None, play=play)  # no loudspeakers: say so at once
-    assistant = unisono.load(
+    assistant = unisono.load_assistant(
         model,
         engine=cast(Any, engine),
         quantization=cast(Any, quantization),

@@ -24,9 +24,9 @@ def validate(
 
     Raises:
         ConversationError: a field is unknown or of the wrong type; there is no message; a
-            system message is not the first; media stands outside a user message, or token ids outside
-            an assistant's; the last message is not the user's (the assistant's, if answered)
-            or says nothing.
+            system message is not the first; media stands outside a user message, or token ids
+            outside an assistant's; the last message is not the user's (the assistant's, if
+            answered) or says nothing.
     """
     if isinstance(messages, str):
         messages = [Message(role="user", content=messages)]

@@ -1,11 +1,11 @@
 """The model families, known to transformers' Auto classes once this package is imported."""
 
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor
+from transformers import AutoBackbone, AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor
 
 from unisono.models.ola import OlaConfig, OlaForConditionalGeneration, OlaProcessor
 from unisono.models.ola.beats import BeatsConfig, BeatsModel
 from unisono.models.ola.vision import OryxVisionConfig, OryxVisionModel
-from unisono.models.onepeace import OnePeaceConfig, OnePeaceModel
+from unisono.models.onepeace import OnePeaceBackbone, OnePeaceConfig, OnePeaceModel
 from unisono.models.onepeace.processor import OnePeaceProcessor
 
 for _config, _model in (
@@ -18,6 +18,7 @@ for _config, _model in (
 AutoConfig.register(OlaConfig.model_type, OlaConfig, exist_ok=True)
 AutoModelForCausalLM.register(OlaConfig, OlaForConditionalGeneration, exist_ok=True)
 AutoProcessor.register(OlaConfig, OlaProcessor, exist_ok=True)
+AutoBackbone.register(OnePeaceConfig, OnePeaceBackbone, exist_ok=True)
 AutoProcessor.register(OnePeaceConfig, OnePeaceProcessor, exist_ok=True)
 
 __all__ = [

@@ -4,7 +4,7 @@ from unisono.engines import GenerationSettings
 from unisono.runtime.assistant import Assistant
 from unisono.runtime.embedder import Embedded, Embedder
 from unisono.runtime.events import Event, Finished, SpeechChunk, TextDelta, Timings, Usage
-from unisono.runtime.load import load
+from unisono.runtime.load import load, load_assistant
 from unisono.runtime.load_embedder import load_embedder
 from unisono.runtime.reply import Reply, Speech
 from unisono.runtime.session import Session
@@ -24,5 +24,6 @@ __all__ = [
     "Timings",
     "Usage",
     "load",
+    "load_assistant",
     "load_embedder",
 ]

@@ -1,4 +1,4 @@
-"""From a name to something that answers: `load`."""
+"""From a name to something that answers, or makes vectors: `load`."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ from unisono.models import OlaConfig, OlaForConditionalGeneration, OlaProcessor
 from unisono.models.ola.lora import merge_adapter
 from unisono.runtime.answer import Reader
 from unisono.runtime.assistant import Assistant
+from unisono.runtime.load_embedder import is_embedding_model, load_embedder
 from unisono.runtime.quantised import quantised_reader
 from unisono.speech import Listener, PiperVoice, Voice, WhisperListener
 
@@ -29,7 +30,23 @@ DEFAULT_LISTENER = "whisper-base-ct2"
 DEFAULT_VOICE = "piper-en-us-joe-medium"
 
 
-def load(  # noqa: PLR0913 -- all but the first by name
+def load(name: str | os.PathLike[str] = "ola-nano", **options: Any) -> Any:
+    """Load a model by name.
+
+    Args:
+        name: see `load_assistant`, `load_embedder`.
+        **options: theirs.
+
+    Returns:
+        An `Embedder` for a folder with a representation model, else an `Assistant`. (Not a union
+        for type checkers: who knows which one it is, writes `assistant = load(…)` without a cast.)
+    """
+    if is_embedding_model(name):
+        return load_embedder(name, **options)
+    return load_assistant(name, **options)
+
+
+def load_assistant(  # noqa: PLR0913 -- all but the first by name
     name: str | os.PathLike[str] = "ola-nano",
     *,
     engine: EngineName = "auto",
@@ -42,7 +59,7 @@ def load(  # noqa: PLR0913 -- all but the first by name
     quantization: Quantization | None = None,
     adapter: str | os.PathLike[str] | None = None,
 ) -> Assistant:
-    """Load a model; what is not on this machine is fetched and verified.
+    """Load a model that answers; what is not on this machine is fetched and verified.
 
     Args:
         name: a model of the catalog (`unisono models`), a folder written by `save_pretrained`,
@@ -65,6 +82,8 @@ def load(  # noqa: PLR0913 -- all but the first by name
         HubError: a part cannot be had.
         ModelConfigError: the engine cannot run the model here.
     """
+    if is_embedding_model(name):
+        raise ModelConfigError(f"the model in '{name}' makes vectors, and answers nothing")
     entry = _catalog_entry(name)
     _check_choices(entry, quantization, adapter, engine, device)
     parts = entry.parts if entry else {}

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig
@@ -51,7 +52,7 @@ def load_embedder(
                 f"'{name}' is a model of type {config.model_type!r}, which makes no embeddings"
             )
         processor = OnePeaceProcessor.from_pretrained(name)
-        model = OnePeaceModel.from_pretrained(name, dtype=dtype).to(device)
+        model: Any = OnePeaceModel.from_pretrained(name, dtype=dtype)
     except UnisonoError:
         raise
     except (OSError, ValueError) as error:
@@ -59,7 +60,7 @@ def load_embedder(
         raise UnknownModelError(
             f"no embedding model can be read from '{name}': {reason}"
         ) from error
-    return Embedder(model, processor, name=str(name), fingerprint=_fingerprint(name, dtype))
+    return Embedder(model.to(device), processor, name=str(name), fingerprint=_fingerprint(name, dtype))
 
 
 def _fingerprint(name: str | os.PathLike[str], dtype: torch.dtype) -> str:

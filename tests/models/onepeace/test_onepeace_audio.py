@@ -22,10 +22,8 @@ def test_products_are_the_convolution(kernel: int, stride: int, more: int, size:
     generator = torch.Generator().manual_seed(more)
     frames = torch.randn(2, kernel + more, size, generator=generator, dtype=torch.float64)
     weight = torch.randn(3, size, kernel, generator=generator, dtype=torch.float64)
-    frames.requires_grad_(), weight.requires_grad_()
-    plain = torch.nn.functional.conv1d(frames.transpose(1, 2), weight, stride=stride).transpose(
-        1, 2
-    )
+    frames, weight = frames.requires_grad_(), weight.requires_grad_()
+    plain = torch.nn.functional.conv1d(frames.mT, weight, stride=stride).mT
     ours = convolve(frames, weight, stride)
     torch.testing.assert_close(ours, plain)
     noise = torch.randn(plain.shape, generator=generator, dtype=torch.float64)

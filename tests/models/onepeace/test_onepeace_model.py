@@ -64,7 +64,7 @@ def test_a_new_model_begins_as_the_paper_says() -> None:
     state = model.state_dict()
     assert not state["onepeace.adapters.image.relative_bias.0"].any()
     assert state["onepeace.encoder.layers.0.ffn_branch.gamma"].eq(1e-6).all()
-    assert float(model.onepeace.scale()) == pytest.approx(1 / 0.07)
+    assert model.onepeace.scale().item() == pytest.approx(1 / 0.07)
     for name in ("onepeace.adapters.text.position_embedding", "decoder.mask_tokens.image"):
         assert float(state[name].std()) == pytest.approx(0.2, rel=0.5)
 

@@ -7,13 +7,14 @@ import torch
 
 from unisono.models.ola.config import OlaConfig
 from unisono.models.ola.encoders import OlaEncoders
-from unisono.models.ola.loading import StrictlyLoadedModel
+from unisono.models.loading import StrictlyLoadedModel
 
 
 class _EncodersOnly(StrictlyLoadedModel):
     """Takes from a checkpoint what `OlaForConditionalGeneration` calls `encoders`."""
 
     config_class = OlaConfig
+    _no_split_modules = ["OlaEncoders"]  # noqa: RUF012 -- the form transformers expects
     _supports_sdpa = True
     _keys_to_ignore_on_load_unexpected = (r"^language_model\.",)
 

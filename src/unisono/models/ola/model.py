@@ -15,7 +15,7 @@ from unisono.models.ola.config import OlaConfig
 from unisono.models.ola.connector import AudioConnector
 from unisono.models.ola.connector_vision import VisionConnector
 from unisono.models.ola.encoders import MEDIA_INPUTS, OlaEncoders
-from unisono.models.ola.loading import StrictlyLoadedModel
+from unisono.models.loading import StrictlyLoadedModel
 from unisono.models.ola.merge import merge, without_placeholders
 
 
@@ -25,6 +25,9 @@ class OlaForConditionalGeneration(StrictlyLoadedModel, GenerationMixin):
     config_class = OlaConfig
     base_model_prefix = "language_model"
     supports_gradient_checkpointing = True
+    # Encoders and connectors concatenate each other's results: one device for all of them. What
+    # must not be cut in the language model, that model says itself.
+    _no_split_modules = ["OlaEncoders"]  # noqa: RUF012 -- the form transformers expects
     _supports_sdpa = True
     _supports_flash_attn = True
 

@@ -11,10 +11,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from unisono.errors import UnsupportedModalityError
+from unisono.models.loading import StrictlyLoadedModel
 from unisono.models.onepeace import audio, image, text  # noqa: F401 -- each registers its adapter
 from unisono.models.onepeace.adapter import Adapter, Kept, Part, build_adapter, some
 from unisono.models.onepeace.bias import RelativeBias
@@ -41,7 +41,7 @@ class OnePeaceOutput(ModelOutput):
     hidden_states: dict[str, tuple[Tensor, ...]] | None = None
 
 
-class OnePeacePreTrainedModel(PreTrainedModel):
+class OnePeacePreTrainedModel(StrictlyLoadedModel):
     """Initialisation, loading and checkpointing that all ONE-PEACE models share."""
 
     config_class = OnePeaceConfig
@@ -86,6 +86,9 @@ VECTORS = frozenset({"cls_embedding", "cls_position", "position_embedding", "que
 
 class OnePeaceModel(OnePeacePreTrainedModel):
     """The encoder with its adapters and the projections into the common space."""
+
+    # It may be loaded from what has more on top.
+    _keys_to_ignore_on_load_unexpected = (r"^decoder\.", r"^head\.")
 
     def __init__(self, config: OnePeaceConfig, *, with_projections: bool = True) -> None:
         super().__init__(config)

@@ -6,12 +6,14 @@ user does not look; the model then answers nonsense.
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
+from transformers.utils import logging as progress
 
 from unisono.errors import IncompleteFileError, ModelConfigError
 
@@ -21,10 +23,6 @@ _NAMED = 4
 
 class StrictlyLoadedModel(PreTrainedModel):
     """A model that takes a checkpoint wholly or not at all."""
-
-    # Encoders and connectors concatenate each other's results: one device for all of them. What
-    # must not be cut in the language model, that model says itself.
-    _no_split_modules = ["OlaEncoders"]  # noqa: RUF012 -- the form transformers expects
 
     @classmethod
     def from_pretrained(
@@ -85,7 +83,13 @@ def _listed(keys: Any) -> str:
 
 @contextmanager
 def _without_report() -> Iterator[None]:
-    """Keep transformers from logging a table of what our one line says."""
+    """Keep transformers from logging a table of what our one line says.
+
+    And from drawing a progress bar where there is no terminal to draw it on.
+    """
+    draws = progress.is_progress_bar_enabled()
+    if draws and not sys.stderr.isatty():
+        progress.disable_progress_bar()
     logger = logging.getLogger("transformers.modeling_utils")
 
     def is_no_report(record: logging.LogRecord) -> bool:
@@ -96,3 +100,5 @@ def _without_report() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_no_report)
+        if draws:
+            progress.enable_progress_bar()
