@@ -10,9 +10,7 @@ import torch
 from representation_model import Amounts, batch, divided_config, media, random_model
 from representation_worker import ENCODED, PRETRAINING, SIDES, Side
 
-TINY = Amounts(
-    texts=6, images=3, clips=3, pairs=3, tokens=(3, 9), seconds=(0.1, 0.3), image_px=256
-)
+TINY = Amounts(texts=6, images=3, clips=3, pairs=3, tokens=(3, 9), seconds=(0.1, 0.3), image_px=256)
 
 
 @pytest.fixture(scope="module")
