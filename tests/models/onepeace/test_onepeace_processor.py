@@ -12,9 +12,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from official_onepeace_layout import MERGES, write_vocabulary
 from PIL import Image
 from tiny_onepeace import CONV, randomised, tiny_config
-from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AutoProcessor, AutoTokenizer, PreTrainedTokenizerFast
 
 from unisono.errors import (
@@ -29,25 +29,11 @@ from unisono.models.onepeace.processor import OnePeaceProcessor
 from unisono.models.onepeace.processor_audio import batch_clips, normalised_clip
 from unisono.models.onepeace.processor_text import dataset_text, hub_text, load_tokenizer
 
-MERGES = [("Ġ", "d"), ("Ġd", "o"), ("Ġdo", "g"), ("Ġ", "a"), ("'", "s")]
-
-
-def write_official(folder: Path) -> list[str]:
-    """encoder.json, vocab.bpe and dict.txt; returns the tokens in fairseq's order."""
-    tokens = [*sorted(ByteLevel.alphabet()), *(left + right for left, right in MERGES)]
-    (folder / "encoder.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}))
-    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in MERGES), ""]
-    (folder / "vocab.bpe").write_text("\n".join(lines))
-    order = list(reversed(range(len(tokens))))
-    listed = [f"{i} {9 - n}" for n, i in enumerate(order)] + ["madeupword0000 0"]
-    (folder / "dict.txt").write_text("\n".join(listed) + "\n")
-    return ["<s>", "<pad>", "</s>", "<unk>", *(tokens[i] for i in order), "madeupword0000"]
-
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
     folder = tmp_path_factory.mktemp("official")
-    write_official(folder)
+    write_vocabulary(folder)
     return load_tokenizer(folder)
 
 
@@ -68,7 +54,7 @@ def tone(seconds: float) -> np.ndarray:
 
 
 def test_ids_follow_the_dictionary(tmp_path: Path) -> None:
-    order = write_official(tmp_path)
+    order = write_vocabulary(tmp_path)
     tokenizer = load_tokenizer(tmp_path)
     assert tokenizer.convert_ids_to_tokens(range(len(tokenizer))) == order
     assert tokenizer.tokenize(" a dog's") == ["Ġa", "Ġdog", "'s"]
@@ -97,14 +83,14 @@ def test_roberta_files_make_the_same_tokenizer(
     ],
 )
 def test_broken_vocabularies(tmp_path: Path, name: str, content: str, says: str) -> None:
-    write_official(tmp_path)
+    write_vocabulary(tmp_path)
     (tmp_path / name).write_text(content)
     with pytest.raises(ModelConfigError, match=says):
         load_tokenizer(tmp_path)
 
 
 def test_a_missing_vocabulary_names_the_files(tmp_path: Path) -> None:
-    write_official(tmp_path)
+    write_vocabulary(tmp_path)
     (tmp_path / "dict.txt").unlink()
     with pytest.raises(IncompleteFileError, match=r"dict\.txt nor vocab\.json"):
         load_tokenizer(tmp_path)
