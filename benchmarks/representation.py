@@ -14,7 +14,8 @@ A pretraining step is forward and backward of stage 1 with drop-path, without th
 First, all sides must agree: embeddings within 1e-4, losses and the norm of the gradients within
 1e-4 of their size, else the exit status is 1. The original's padding leaks into the sound of
 shorter clips, so there it is its clips embedded one by one that ours must equal.
-Prints a table to stderr and one JSON line to stdout.
+Prints a table to stderr and one JSON line to stdout. Threads are worthless on a machine that others
+use: a `load_average` above the threads says so.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -126,17 +128,17 @@ def summary(found: Rounds, differences: dict[str, float], amounts: Amounts) -> l
         count = samples.get(scenario, amounts.pairs)
         rate = {s: count / median(r["seconds"] for r in each) for s, each in sides.items()}
         peak = {s: max(r["peak_bytes"] for r in each) for s, each in sides.items()}
-        names = list(sides)
         rows.append(
             {
                 "scenario": scenario,
                 "samples": count,
                 "samples_per_s": rate,
                 "peak_bytes": peak,
-                "gain_of": {b: rate[b] / rate[a] for a, b in zip(names, names[1:], strict=False)},
+                "gain_of": {b: rate[b] / rate[a] for a, b in pairwise(sides)},
                 "speedup": rate["ours"] / rate["official"],
                 "goal": GOALS[scenario],
                 "less_memory": peak["ours"] < peak["official"],
+                "load_average": max(r["load_average"] for each in sides.values() for r in each),
                 "difference": differences[scenario],
                 "agrees": differences[scenario] <= TOLERANCE,
             }

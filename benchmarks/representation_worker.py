@@ -117,7 +117,7 @@ def measured(side: Side, asked: dict[str, Any]) -> dict[str, Any]:
     peak = peak_bytes() - before
     if asked["save"] is not None:
         torch.save(found, asked["save"])
-    return {"seconds": seconds, "peak_bytes": peak}
+    return {"seconds": seconds, "peak_bytes": peak, "load_average": os.getloadavg()[0]}
 
 
 def main() -> None:

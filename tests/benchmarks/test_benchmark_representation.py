@@ -13,6 +13,15 @@ from representation_worker import ENCODED, PRETRAINING, SIDES, Side
 TINY = Amounts(texts=6, images=3, clips=3, pairs=3, tokens=(3, 9), seconds=(0.1, 0.3), image_px=256)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Work this small is slower on several."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
@@ -98,16 +107,20 @@ def test_difference_is_relative_for_scalars_only():
         representation.difference(one, {"embeddings": one["embeddings"]})
 
 
+def turn(seconds: float, peak_bytes: int = 2**20) -> dict[str, float]:
+    return {"seconds": seconds, "peak_bytes": peak_bytes, "load_average": 0.5}
+
+
 def test_summary_splits_the_gain_by_cause_and_the_table_says_what_fails(capsys):
     seconds = dict(zip(SIDES, (8.0, 4.0, 2.0, 1.0), strict=True))
     found = {
         scenario: {
-            side: [{"seconds": seconds[side] * slow, "peak_bytes": 2**20} for slow in (1, 9, 1)]
+            side: [turn(seconds[side] * slow) for slow in (1, 9, 1)]
             for side in representation.sides_of(scenario)
         }
         for scenario in ("text", PRETRAINING)
     }
-    found[PRETRAINING]["ours"] = [{"seconds": 7.0, "peak_bytes": 2**19}]
+    found[PRETRAINING]["ours"] = [turn(7.0, peak_bytes=2**19)]
     rows = representation.summary(found, {"text": 0.5, PRETRAINING: 0.0}, Amounts())
     text, step = rows
     assert text["samples_per_s"]["ours"] == 64

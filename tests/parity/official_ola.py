@@ -16,11 +16,11 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from unisono.conversation import ImagePart
 from unisono.models import OlaForConditionalGeneration, OlaProcessor
+from unisono.models.key_table import rename, reversed_rules
 from unisono.models.ola import processor_media
 from unisono.models.ola.convert import ConversionOptions, convert
 from unisono.models.ola.convert_keys import OLA_KEYS
 from unisono.models.ola.encoders import MEDIA_INPUTS
-from unisono.models.ola.key_table import rename, reversed_rules
 from unisono.models.ola.prompt import Prompt, VideoSpan
 
 WHISPER = "model.speech_encoder.whisper_model."

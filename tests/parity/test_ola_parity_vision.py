@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from unisono.media.video import spread
+from unisono.models.key_table import KeyRule, rename
 from unisono.models.ola.connector_vision import VisionConnector, token_count
 from unisono.models.ola.convert_vision import (
     VISION_CONNECTOR_KEYS,
     VISION_KEYS,
     vision_config_from_official,
 )
-from unisono.models.ola.key_table import KeyRule, rename
 from unisono.models.ola.processor_image import (
     PictureSizes,
     Pixels,

@@ -60,7 +60,9 @@ def load_embedder(
         raise UnknownModelError(
             f"no embedding model can be read from '{name}': {reason}"
         ) from error
-    return Embedder(model.to(device), processor, name=str(name), fingerprint=_fingerprint(name, dtype))
+    return Embedder(
+        model.to(device), processor, name=str(name), fingerprint=_fingerprint(name, dtype)
+    )
 
 
 def _fingerprint(name: str | os.PathLike[str], dtype: torch.dtype) -> str:

@@ -27,6 +27,7 @@ from unisono.errors import (
     UnknownModelError,
 )
 from unisono.models import OlaConfig, OlaForConditionalGeneration, OlaProcessor
+from unisono.models.key_table import rename
 from unisono.models.ola import convert as conversion
 from unisono.models.ola.convert import (
     ConversionOptions,
@@ -43,7 +44,6 @@ from unisono.models.ola.convert_keys import (
     to_official,
 )
 from unisono.models.ola.convert_plan import expected_shapes, same_bits
-from unisono.models.ola.key_table import rename
 
 INSIDE = Layout(hearing_files=False)
 TEXT_ONLY = {"hearing": False, "vision": False}

@@ -7,9 +7,9 @@ import torch
 from torch import Size, Tensor
 
 from unisono.errors import ModelConfigError
+from unisono.models.key_table import KeyRule, rename, reversed_rules
 from unisono.models.ola.beats import BeatsModel
 from unisono.models.ola.beats_config import BeatsConfig
-from unisono.models.ola.key_table import KeyRule, rename, reversed_rules
 
 BEATS_PREFIX = "model.speech_encoder.beats_model."
 """What stands before the keys in a checkpoint of Ola; a BEATs file of its own has no prefix."""

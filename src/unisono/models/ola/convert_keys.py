@@ -10,6 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from unisono.errors import ModelConfigError
+from unisono.models.key_table import KeyRule, rename, reversed_rules, under
 from unisono.models.ola.convert_beats import (
     BEATS_KEYS,
     BEATS_PREFIX,
@@ -17,7 +18,6 @@ from unisono.models.ola.convert_beats import (
     beats_to_official,
 )
 from unisono.models.ola.convert_vision import VISION_CONNECTOR_KEYS, VISION_KEYS
-from unisono.models.ola.key_table import KeyRule, rename, reversed_rules, under
 
 SPEECH_PREFIX = "model.speech_encoder.whisper_model."
 """What stands before Whisper's keys; in a Whisper file of its own it is `encoder.`."""

@@ -12,11 +12,11 @@ from torch import Tensor
 from transformers import initialization
 
 from unisono.errors import ModelConfigError
+from unisono.models.key_table import Transform, rename
 from unisono.models.ola.config import OlaConfig
 from unisono.models.ola.convert_keys import is_ignored, rules_for
 from unisono.models.ola.convert_official import OfficialTensor
 from unisono.models.ola.convert_sources import Reader, TensorFile
-from unisono.models.ola.key_table import Transform, rename
 from unisono.models.ola.model import OlaForConditionalGeneration
 
 Shape = tuple[int, ...]

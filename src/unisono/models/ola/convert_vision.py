@@ -6,7 +6,7 @@ from math import isqrt
 from torch import Size, Tensor
 
 from unisono.errors import ModelConfigError
-from unisono.models.ola.key_table import KeyRule, under
+from unisono.models.key_table import KeyRule, under
 from unisono.models.ola.vision import OryxVisionConfig
 
 VISION_PREFIX = "model.vision_tower.vision_tower."

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
+from unisono.models.loading import StrictlyLoadedModel
 from unisono.models.ola.config import OlaConfig
 from unisono.models.ola.encoders import OlaEncoders
-from unisono.models.loading import StrictlyLoadedModel
 
 
 class _EncodersOnly(StrictlyLoadedModel):

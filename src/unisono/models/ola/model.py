@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from unisono.models.loading import StrictlyLoadedModel
 from unisono.models.ola.config import OlaConfig
 from unisono.models.ola.connector import AudioConnector
 from unisono.models.ola.connector_vision import VisionConnector
 from unisono.models.ola.encoders import MEDIA_INPUTS, OlaEncoders
-from unisono.models.loading import StrictlyLoadedModel
 from unisono.models.ola.merge import merge, without_placeholders
 
 

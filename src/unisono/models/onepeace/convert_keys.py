@@ -3,63 +3,12 @@
 `{m}` stands for a modality, `{n}` for a number, `{p}` for weight or bias.
 """
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 
 from unisono.errors import ModelConfigError
+from unisono.models.key_table import KeyRule, reversed_rules
 
 MODALITIES = ("text", "image", "audio")
-_GROUPS = {"m": "|".join(MODALITIES), "n": r"\d+", "p": "weight|bias"}
-
-
-@dataclass(frozen=True)
-class KeyRule:
-    """One line of the table.
-
-    Attributes:
-        official, ours: patterns with the same placeholders.
-        offset: the official number minus ours.
-    """
-
-    official: str
-    ours: str
-    offset: int = 0
-
-    def to_ours(self, key: str) -> str | None:
-        """Our name of an official key, None if the rule is about another."""
-        return _translated(key, self._official, self.ours, -self.offset)
-
-    def to_official(self, key: str) -> str | None:
-        """The official name of one of our keys, None if the rule is about another."""
-        return _translated(key, self._ours, self.official, self.offset)
-
-    @cached_property
-    def _official(self) -> re.Pattern[str]:
-        return _pattern(self.official)
-
-    @cached_property
-    def _ours(self) -> re.Pattern[str]:
-        return _pattern(self.ours)
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    escaped = re.escape(text)
-    for group, form in _GROUPS.items():
-        escaped = escaped.replace(re.escape(f"{{{group}}}"), f"(?P<{group}>{form})")
-    return re.compile(escaped)
-
-
-def _translated(key: str, source: re.Pattern[str], target: str, shift: int) -> str | None:
-    match = source.fullmatch(key)
-    if match is None:
-        return None
-    found = match.groupdict()
-    if shift and "n" in found:
-        found["n"] = str(int(found["n"]) + shift)
-    return target.format(**found)
-
 
 _TRANSFORMER = (
     # official, ours; behind "fusion_model." and "encoder."
@@ -129,9 +78,11 @@ KEYS: tuple[KeyRule, ...] = (
     KeyRule("classify_head.classifier.{n}.{p}", "head.classifier.{n}.{p}"),
 )
 
+_BACK = reversed_rules(KEYS)
+
 UNUSED = tuple(
-    _pattern(text)
-    for text in (
+    KeyRule(official, "")
+    for official in (
         # Index tables, which follow from the sizes, and a marker of the format.
         "encoder_wrapper.{m}_adapter.rp_bucket",
         "encoder_wrapper.image_adapter.position_idx",
@@ -173,7 +124,7 @@ VISION_PREFIXES = (
 def canonical(key: str) -> str:
     """The name `KEYS` knows an official key by."""
     for rule in RENAMED:
-        renamed = rule.to_ours(key)
+        renamed = rule.renamed(key)
         if renamed is not None:
             return renamed
     for short, full in VISION_PREFIXES:
@@ -191,10 +142,10 @@ def to_ours(keys: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     unknown: list[str] = []
     for key in keys:
-        ours = next((o for r in KEYS if (o := r.to_ours(canonical(key))) is not None), None)
+        ours = next((o for r in KEYS if (o := r.renamed(canonical(key))) is not None), None)
         if ours is not None:
             found[key] = ours
-        elif not any(pattern.fullmatch(canonical(key)) for pattern in UNUSED):
+        elif all(rule.renamed(canonical(key)) is None for rule in UNUSED):
             unknown.append(key)
     if unknown:
         raise ModelConfigError(f"the checkpoint has unexpected keys: {', '.join(sorted(unknown))}")
@@ -209,7 +160,7 @@ def to_official(keys: Iterable[str]) -> dict[str, str]:
     """
     found, unknown = {}, []
     for key in keys:
-        name = next((o for r in KEYS if (o := r.to_official(key)) is not None), None)
+        name = next((o for r in _BACK if (o := r.renamed(key)) is not None), None)
         if name is None:
             unknown.append(key)
         else:

@@ -15,6 +15,8 @@ from unisono.errors import ModelConfigError
 Transform = Callable[[Tensor], Tensor]
 
 _FIELD = re.compile(r"\{(\w+)\}")
+_FORMS = {"rest": ".+", "m": "text|image|audio", "p": "weight|bias"}
+"""What a field stands for; one of another name, for a number."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,20 @@ class KeyRule:
 
     Attributes:
         official: the key there. `{n}`, or any other name in braces, stands for a number (of a
-            layer, say); `{rest}` for one or more characters of any kind.
+            layer, say); `{m}` for a modality, `{p}` for weight or bias, `{rest}` for one or more
+            characters of any kind.
         ours: the key here, with the same fields.
         transform: what to do with the tensor on the way here; None leaves it as it is.
         inverse: what to do with it on the way back; needed wherever `transform` is given and a
             checkpoint is to be written in the official form.
+        offset: the official number minus ours.
     """
 
     official: str
     ours: str
     transform: Transform | None = None
     inverse: Transform | None = None
+    offset: int = 0
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -41,8 +46,8 @@ class KeyRule:
         expression, end, seen = "", 0, set()
         for field in _FIELD.finditer(self.official):
             name = field[1]
-            digits = ".+" if name == "rest" else r"\d+"
-            group = f"(?P={name})" if name in seen else f"(?P<{name}>{digits})"
+            form = _FORMS.get(name, r"\d+")
+            group = f"(?P={name})" if name in seen else f"(?P<{name}>{form})"
             expression += re.escape(self.official[end : field.start()]) + group
             seen.add(name)
             end = field.end()
@@ -51,7 +56,12 @@ class KeyRule:
     def renamed(self, key: str) -> str | None:
         """Our key for an official one; None if the row is not about it."""
         match = self._pattern.fullmatch(key)
-        return match and self.ours.format(**match.groupdict())
+        if match is None:
+            return None
+        found = match.groupdict()
+        if self.offset:
+            found["n"] = str(int(found["n"]) - self.offset)
+        return self.ours.format(**found)
 
 
 def rename(rules: Sequence[KeyRule], key: str) -> tuple[str, Transform | None] | None:
@@ -76,7 +86,7 @@ def reversed_rules(rules: Sequence[KeyRule]) -> tuple[KeyRule, ...]:
     for rule in rules:
         if rule.transform is not None and rule.inverse is None:
             raise ModelConfigError(f"{rule.official} has no way back: its row has no inverse")
-    return tuple(KeyRule(r.ours, r.official, r.inverse, r.transform) for r in rules)
+    return tuple(KeyRule(r.ours, r.official, r.inverse, r.transform, -r.offset) for r in rules)
 
 
 def under(rules: Sequence[KeyRule], *, official: str, ours: str) -> tuple[KeyRule, ...]:

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from unisono.errors import ModelConfigError
+from unisono.models.key_table import KeyRule, rename, reversed_rules, under
 from unisono.models.ola.connector_vision import VisionConnector
 from unisono.models.ola.convert_vision import (
     VISION_CONNECTOR_KEYS,
     VISION_KEYS,
     vision_config_from_official,
 )
-from unisono.models.ola.key_table import KeyRule, rename, reversed_rules, under
 from unisono.models.ola.vision import OryxVisionConfig, OryxVisionModel
 
 RULES = (
