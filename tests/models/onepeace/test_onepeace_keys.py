@@ -22,7 +22,7 @@ def test_no_two_rules_claim_a_key() -> None:
         assert len(claims) == 1, name
         official = claims[0].renamed(ours)
         assert official is not None
-        assert [r.to_ours(official) for r in KEYS if r.to_ours(official)] == [ours]
+        assert [r.renamed(official) for r in KEYS if r.renamed(official)] == [ours]
 
 
 def test_ours_to_official_to_ours() -> None:
