@@ -1,5 +1,6 @@
 """What every test needs before torch is imported, and the real small model, loaded once."""
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
     from unisono import Assistant
 
 unisono._calm_openmp()
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and that would be inherited by
+# the programs that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from golden import Golden
 from official_ola import Ola, converted
+from one_thread import one_thread
+
+__all__ = ["one_thread"]
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = (ROOT.parent / "shared" / "golden", ROOT / "tests" / "golden")
