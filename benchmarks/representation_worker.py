@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from representation_official import Official  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from unisono.models.onepeace import OnePeaceForPretraining  # noqa: E402
+from unisono.runtime.batches import token_batches  # noqa: E402
 
 SIDES = ("official", "fused attention", "sorted by length", "ours")
 """Each has what the one before has, and one improvement more."""
@@ -64,15 +65,29 @@ class Side:
         """[N, D] in the order given; the sides that sort do it as `Embedder` does."""
         self.model.eval()
         items: list[Tensor] = getattr(self.media, modality)
-        places = list(range(len(items)))
-        if self.sorts and modality != "image":
-            places.sort(key=lambda place: len(items[place]))
         embeddings = torch.empty(len(items), self.model.config.hidden_size)
-        for start in range(0, len(places), batch_size):
-            chosen = places[start : start + batch_size]
+        for chosen in self._batches(modality, items, batch_size):
             inputs = batch(modality, [items[i] for i in chosen], self.model.config)
             embeddings[chosen] = self.embed_batch(modality, inputs)
         return embeddings
+
+    def _batches(self, modality: str, items: list[Tensor], batch_size: int) -> Iterator[list[int]]:
+        """Places of items that are encoded together; ours are those of `Embedder`."""
+        if self.name == "ours":
+            return token_batches([self._tokens(modality, one) for one in items], batch_size)
+        places = list(range(len(items)))
+        if self.sorts and modality != "image":
+            places.sort(key=lambda place: len(items[place]))
+        starts = range(0, len(places), batch_size)
+        return iter([places[start : start + batch_size] for start in starts])
+
+    def _tokens(self, modality: str, item: Tensor) -> int:
+        config = self.model.config
+        if modality == "text":
+            return len(item) + 1
+        if modality == "image":
+            return config.image_config.position_grid**2 + 1
+        return int(config.audio_config.frames(len(item))) + 1
 
     def _step(self) -> dict[str, Tensor]:
         """Forward and backward; what the optimizer does then is the same on all sides."""

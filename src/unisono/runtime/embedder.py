@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from unisono.errors import ConversationError, UnisonoError, UnsupportedModalityError
-from unisono.media import load_audio, load_image, load_video
+from unisono.media import SAMPLE_RATE_HZ, load_audio, load_image, load_video
 from unisono.models import OnePeaceModel, OnePeaceProcessor
+from unisono.models.onepeace.image import PATCH_PX
+from unisono.runtime.batches import TOKENS_AT_ONCE, token_batches
 
 Vector = NDArray[np.float32]
 Item = Mapping[str, Any]
@@ -175,16 +177,26 @@ class Embedder:
             )
 
     def _embed_pieces(self, pieces: Sequence[tuple[str, Any]], batch_size: int) -> Vector:
-        """[pieces, D]: batches of one modality, of about equal lengths."""
+        """[pieces, D]."""
         vectors = np.empty((len(pieces), self.width), dtype=np.float32)
         for modality in {modality for modality, _ in pieces}:
             places = [i for i, (kind, _) in enumerate(pieces) if kind == modality]
-            if modality != "image":  # all pictures are made equally large
-                places.sort(key=lambda place: len(pieces[place][1]))
-            for start in range(0, len(places), batch_size):
-                chosen = places[start : start + batch_size]
+            lengths = [self._tokens(modality, pieces[place][1]) for place in places]
+            most = TOKENS_AT_ONCE if self.model.device.type == "cpu" else batch_size * max(lengths)
+            for batch in token_batches(lengths, batch_size, most):
+                chosen = [places[i] for i in batch]
                 vectors[chosen] = self._embed_batch(modality, [pieces[i][1] for i in chosen])
         return vectors
+
+    def _tokens(self, modality: str, content: Any) -> int:
+        """About how many tokens the model makes of a piece; at least 1."""
+        processor = self.processor
+        if modality == "text":
+            return min(len(content.encode()) // 4, processor.max_text_tokens) + 2
+        if modality == "image":
+            return ((processor.image_size or 0) // PATCH_PX) ** 2 + 1
+        longest = round(processor.max_audio_seconds * SAMPLE_RATE_HZ)
+        return processor.frames(max(SAMPLE_RATE_HZ, min(len(content), longest))) + 1
 
     @torch.inference_mode()
     def _embed_batch(self, modality: str, contents: list[Any]) -> Vector:

@@ -4,7 +4,7 @@ Shapes: B batch, T tokens, D width, H heads, d width of a head.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,10 @@ class Surroundings:
 
     spans: Spans
     padding: Tensor | None
+
+    def of(self, samples: Tensor) -> "Surroundings":
+        """Of some samples of the batch only."""
+        return self if self.padding is None else replace(self, padding=self.padding[samples])
 
 
 def by_modality(

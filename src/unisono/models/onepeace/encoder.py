@@ -104,12 +104,20 @@ class Branch(nn.Module):
         self.gamma = scale
         self.drop_path = drop_path
 
-    def forward(self, residual: Tensor, branch: Tensor) -> Tensor:
-        """residual + drop_path(gamma * branch), all [B, T, D]."""
-        if self.training and self.drop_path > 0.0:
-            alive = branch.new_empty(len(branch), 1, 1).bernoulli_(1 - self.drop_path)
-            branch = branch * (alive / (1 - self.drop_path))
-        return residual + (branch if self.gamma is None else self.gamma * branch)
+    def survivors(self, x: Tensor) -> Tensor | None:
+        """Samples of [B, T, D] whose branch drop-path lets live; None for all."""
+        if not (self.training and self.drop_path > 0.0):
+            return None
+        alive = x.new_empty(len(x), 1, 1).bernoulli_(1 - self.drop_path)
+        return alive.flatten().nonzero().flatten()
+
+    def forward(self, residual: Tensor, branch: Tensor, alive: Tensor | None) -> Tensor:
+        """residual + drop_path(gamma * branch): [B, T, D], the branch [len(alive), T, D]."""
+        branch = branch if self.gamma is None else self.gamma * branch
+        if alive is None:
+            return residual + branch
+        branch = branch.to(residual.dtype)  # autocast may differ
+        return residual.index_add(0, alive, branch, alpha=1 / (1 - self.drop_path))
 
 
 class EncoderLayer(GradientCheckpointingLayer):
@@ -129,9 +137,17 @@ class EncoderLayer(GradientCheckpointingLayer):
 
     def forward(self, x: Tensor, around: Surroundings, bias: Tensor | None) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        x = self.attention_branch(x, self.attention(self.attention_norm(x), around, bias))
-        mixed = by_modality(self.ffn, self.ffn_norm(x), around.spans, lambda ffn, part: ffn(part))
-        return self.ffn_branch(x, mixed)
+        # What drop-path would multiply by zero is not computed.
+        alive = self.attention_branch.survivors(x)
+        taken = x if alive is None else x[alive]
+        if alive is not None:
+            around, bias = around.of(alive), bias if bias is None or len(bias) == 1 else bias[alive]
+        mixed = self.attention(self.attention_norm(taken), around, bias)
+        x = self.attention_branch(x, mixed, alive)
+        alive = self.ffn_branch.survivors(x)
+        taken = self.ffn_norm(x if alive is None else x[alive])
+        mixed = by_modality(self.ffn, taken, around.spans, lambda ffn, part: ffn(part))
+        return self.ffn_branch(x, mixed, alive)
 
 
 @dataclass(frozen=True)
