@@ -220,9 +220,13 @@ def test_drop_path_drops_whole_samples_in_training_only() -> None:
     branch.drop_path = 0.5
     torch.manual_seed(0)
     x, y = torch.zeros(400, 2, config.hidden_size), torch.ones(400, 2, config.hidden_size)
-    kept = branch(x, y)[:, 0, 0] != 0
+    alive = branch.survivors(x)
+    out = branch(x, y[alive], alive)
+    kept = out[:, 0, 0] != 0
+    assert kept.nonzero().flatten().equal(alive)
     assert 0.4 < float(kept.float().mean()) < 0.6
-    torch.testing.assert_close(branch(x, y).abs().amax(dim=(0, 1)), branch.gamma.abs() * 2)
+    torch.testing.assert_close(out.abs().amax(dim=(0, 1)), branch.gamma.abs() * 2)
+    assert branch.eval().survivors(x) is None
 
 
 @torch.no_grad()
