@@ -41,6 +41,11 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "silent.mp4").write_bytes(recordings.make_video(LEVELS))
     (folder / "sound.ogg").write_bytes(recordings.make_audio("ogg", "libopus", 48_000))
     (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:200])
+    Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
+    Image.new("RGB", (1, 1)).save(folder / "dot.png")
+    two_hours_ms = [0, 1_000, 7_200_000]
+    (folder / "long.mp4").write_bytes(recordings.make_video(LEVELS[:3], two_hours_ms))
+    (folder / "one.mp4").write_bytes(recordings.make_video(LEVELS[:1]))
     (folder / "broken.mp4").write_bytes((folder / "film.mp4").read_bytes()[:300])
     return folder
 
@@ -79,6 +84,11 @@ def test_a_spoken_question_about_a_picture(model: str, media: Path) -> None:
     assert tokens(model, "--image", media / "a.png", "--audio", media / "sound.ogg") > 100
 
 
+@pytest.mark.parametrize(("option", "name"), [("--image", "dot.png"), ("--video", "one.mp4")])
+def test_the_smallest(model: str, media: Path, option: str, name: str) -> None:
+    assert tokens(model, "?", option, media / name) > tokens(model, "?")
+
+
 def test_a_silent_video_is_told(model: str, media: Path) -> None:
     code, out, _ = ask(model, "?", "--video", media / "silent.mp4")
     assert code == 0
@@ -87,7 +97,13 @@ def test_a_silent_video_is_told(model: str, media: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "name"),
-    [("--image", "broken.jpg"), ("--video", "broken.mp4"), ("--video", "sound.ogg")],
+    [
+        ("--image", "broken.jpg"),
+        ("--image", "huge.png"),
+        ("--video", "broken.mp4"),
+        ("--video", "long.mp4"),
+        ("--video", "sound.ogg"),
+    ],
 )
 def test_what_cannot_be_opened_is_one_line(model: str, media: Path, option: str, name: str) -> None:
     code, out, err = ask(model, "?", option, media / name)
