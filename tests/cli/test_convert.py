@@ -93,8 +93,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()
-    assert process.returncode == 130
-    assert said.decode().strip() == "unisono: stopped"
+    assert (process.returncode, said.decode().strip()) == (130, "unisono: stopped")
     assert not list(folder.glob("*.part"))
     result = run(source, folder, "--shard-size", "1MB")
     assert result.exit_code == 0, result.output
