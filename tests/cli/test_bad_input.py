@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
-from unisono.cli import app
+from unisono.cli import _one_line_errors, app
 from unisono.speech import wav_bytes
 
 RATE = 16_000
@@ -147,3 +148,24 @@ def test_a_reader_that_goes_away() -> None:
     command = f"{sys.executable} -m unisono.cli models --json | head -c 1"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert result.stderr == ""
+
+
+def test_ctrl_c_that_a_library_turns_into_its_own_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def verb() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("a panic of a compiled library") from None
+
+    with pytest.raises(typer.Exit) as stopped:
+        _one_line_errors(verb)()
+    assert stopped.value.exit_code == 130
+    assert capsys.readouterr().err == "\nunisono: stopped\n"
+
+
+def test_an_error_of_ours_is_no_ctrl_c() -> None:
+    def verb() -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        _one_line_errors(verb)()

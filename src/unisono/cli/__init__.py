@@ -2,8 +2,12 @@
 
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
@@ -31,18 +35,43 @@ def _one_line_errors(verb: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(verb)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            verb(*args, **kwargs)
+            with _noting_ctrl_c() as pressed:
+                verb(*args, **kwargs)
         except UnisonoError as error:
             print(f"unisono: {error}", file=sys.stderr)
             raise typer.Exit(BAD_INPUT) from None
-        except KeyboardInterrupt:
-            print("\nunisono: stopped", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # Our reader is gone; python would complain again when it flushes stdout.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BaseException as error:
+            # Heard inside a compiled library, Ctrl-C comes out as an error of that library.
+            if not isinstance(error, KeyboardInterrupt) and not pressed.is_set():
+                raise
+            print("\nunisono: stopped", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
 
     return run
+
+
+@contextmanager
+def _noting_ctrl_c() -> Iterator[threading.Event]:
+    """Set the event when Ctrl-C is pressed, and then do what is done anyway."""
+    pressed = threading.Event()
+    usual = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        if callable(usual):
+            usual(number, frame)
+
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield pressed  # only the main thread is interrupted, or nothing is
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 app = typer.Typer(
