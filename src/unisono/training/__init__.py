@@ -1,0 +1,1 @@
+"""Pretraining, alignment and fine-tuning: recipes in, checkpoints out."""
