@@ -1,0 +1,1 @@
+"""Our models as other people's evaluation harnesses take them."""
