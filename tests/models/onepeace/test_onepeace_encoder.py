@@ -72,6 +72,28 @@ def test_padding_changes_nothing_jointly_either() -> None:
         torch.testing.assert_close(wide.embeddings[m], alone.embeddings[m], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("shared", ["attention", "all", "ffn", "nothing"])
+def test_training_computes_nothing_for_padding_and_is_the_same(shared: str) -> None:
+    model = randomised(OnePeaceModel(tiny_config(shared=shared)))
+    fed: list[int] = []
+    for name, module in model.named_modules():
+        if name.endswith("gate_proj"):
+            module.register_forward_pre_hook(lambda _, x: fed.append(x[0].numel() // 32))
+    tokens, gradients = {}, {}
+    for training in (False, True):
+        fed.clear()
+        model.train(training)
+        found = model(joint=True, **everything()).embeddings
+        torch.stack(list(found.values())).square().mul(torch.arange(32)).sum().backward()
+        tokens[training] = sum(fed)
+        gradients[training] = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        model.zero_grad(set_to_none=True)
+    assert tokens[True] < tokens[False]
+    assert gradients[True].keys() == gradients[False].keys()
+    for name, gradient in gradients[True].items():
+        torch.testing.assert_close(gradient, gradients[False][name], atol=2e-4, rtol=1e-3)
+
+
 @torch.no_grad()
 def test_the_official_padding_leaks() -> None:
     leaky: OnePeaceModel = randomised(OnePeaceModel(tiny_config(official_padding=True)))

@@ -236,3 +236,17 @@ def test_two_ranks_are_one_process(ranks: list[list[dict[str, Any]]], full: bool
         for name, grad in found.items():
             scale = float(expected[name].abs().max()) + 1e-6
             torch.testing.assert_close(grad, expected[name], atol=1e-4 * scale, rtol=0, msg=name)
+
+
+def test_texts_of_one_token_leave_nothing_to_mask_and_no_harm() -> None:
+    learner, given = model(), batch(VISION_LANGUAGE)
+    given["masks"] = {
+        name: Masked(ids, torch.zeros_like(hidden) if name.endswith("text") else hidden)
+        for name, (ids, hidden) in given["masks"].items()
+    }
+    found = learner(**given)
+    assert found.losses["text"] == found.losses["joint_text"] == 0
+    assert found.loss.isfinite()
+    found.loss.backward()
+    gradients = [p.grad for p in learner.parameters() if p.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)

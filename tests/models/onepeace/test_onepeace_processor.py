@@ -346,3 +346,18 @@ def test_a_tokenizer_that_does_not_fit(tokenizer: PreTrainedTokenizerFast) -> No
 def test_a_folder_without_a_processor(tmp_path: Path) -> None:
     with pytest.raises(ModelConfigError, match="no processor_config.json"):
         OnePeaceProcessor.from_pretrained(tmp_path)
+
+
+def test_items_prepared_apart_are_the_batch(processor: OnePeaceProcessor) -> None:
+    texts, pictures = ["a dog", "two red dogs bark"], [noise(30, 20), noise(64, 64)]
+    clips = [(tone(1.2), 16_000), (tone(2.0), 16_000)]
+    together = processor(text=texts, images=pictures, audio=clips)
+    items = [
+        processor.prepare(text=t, image=i, audio=a)
+        for t, i, a in zip(texts, pictures, clips, strict=True)
+    ]
+    apart = processor.collate(items)
+    assert apart.keys() == together.keys()
+    assert all(torch.equal(apart[name], together[name]) for name in together)
+    with pytest.raises(ConversationError, match="only 1 of 2 have samples"):
+        processor.collate([items[0], processor.prepare(text="a", image=pictures[0])])

@@ -8,12 +8,13 @@ from unisono.models.onepeace.heads import (
     OnePeaceForGrounding,
     OnePeaceForRanking,
 )
-from unisono.models.onepeace.losses import AUDIO_LANGUAGE, VISION_LANGUAGE, Stage
+from unisono.models.onepeace.losses import AUDIO_LANGUAGE, AUDIO_VISION, VISION_LANGUAGE, Stage
 from unisono.models.onepeace.model import OnePeaceModel, OnePeaceOutput
 from unisono.models.onepeace.pretraining import Masked, OnePeaceForPretraining
 
 __all__ = [
     "AUDIO_LANGUAGE",
+    "AUDIO_VISION",
     "VISION_LANGUAGE",
     "Adapter",
     "Masked",

@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, D width, H heads, d width of a head.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,9 +34,35 @@ class Surroundings:
     spans: Spans
     padding: Tensor | None
 
-    def of(self, samples: Tensor) -> "Surroundings":
-        """Of some samples of the batch only."""
-        return self if self.padding is None else replace(self, padding=self.padding[samples])
+    def of(self, samples: Tensor | None) -> "Surroundings":
+        """Of some samples of the batch only; None for all."""
+        if samples is None or self.padding is None:
+            return self
+        return replace(self, padding=self.padding[samples])
+
+    def real(self, *, whole: bool) -> tuple[Tensor | None, ...]:
+        """Where tokens are no padding, in each span or in the `whole` sequence, flattened.
+
+        None stands for everywhere.
+        """
+        return (self._real_in_all,) if whole else self._real_in_spans
+
+    @cached_property
+    def _real_in_spans(self) -> tuple[Tensor | None, ...]:
+        if self.padding is None:
+            return (None,) * len(self.spans)
+        padded = torch.split(self.padding, [length for _, length in self.spans], dim=1)
+        return tuple(_places(one) for one in padded)
+
+    @cached_property
+    def _real_in_all(self) -> Tensor | None:
+        return None if self.padding is None else _places(self.padding)
+
+
+def _places(padding: Tensor) -> Tensor | None:
+    """Flat places of [B, T] that are no padding; None where there is none."""
+    places = (~padding).flatten().nonzero().flatten()
+    return None if len(places) == padding.numel() else places
 
 
 def by_modality(

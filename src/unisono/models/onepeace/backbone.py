@@ -11,6 +11,7 @@ from transformers.modeling_outputs import BackboneOutput
 
 from unisono.errors import ModelConfigError
 from unisono.models.onepeace.adapter import Part, build_adapter
+from unisono.models.onepeace.bias import Grid
 from unisono.models.onepeace.config import OnePeaceConfig
 from unisono.models.onepeace.encoder import Encoded, Encoder, EncoderShape
 from unisono.models.onepeace.image import ImageAdapter
@@ -51,7 +52,7 @@ class OnePeaceBackbone(BackboneMixin, OnePeacePreTrainedModel):
             `feature_maps`: [B, D, h, w] a feature.
         """
         hidden = self.encode(self.embed(pixel_values)).hidden["image"]
-        rows, columns = self._image.grid(pixel_values)
+        rows, columns = self.grid(pixel_values)
         maps = tuple(
             x[:, 1:].mT.reshape(len(x), -1, rows, columns)
             for name, x in zip(self.stage_names, hidden, strict=True)
@@ -64,6 +65,10 @@ class OnePeaceBackbone(BackboneMixin, OnePeacePreTrainedModel):
     def embed(self, pixel_values: Tensor) -> Part:
         """What enters the first layer."""
         return self._image(pixel_values)
+
+    def grid(self, pixel_values: Tensor) -> Grid:
+        """Rows and columns of patches."""
+        return self._image.grid(pixel_values)
 
     @property
     def _image(self) -> ImageAdapter:

@@ -137,6 +137,8 @@ class OnePeaceHeadConfig(PreTrainedConfig):
         hidden_ratio: width of the classifier's hidden layer, in model widths.
         images: 2 for tasks over a pair of images.
         multi_label: any number of answers may be right: binary cross-entropy.
+        inputs: what the model was trained to be given, of text, image, image_2, audio; None for
+            not known.
     """
 
     model_type = "onepeace_head"
@@ -147,6 +149,7 @@ class OnePeaceHeadConfig(PreTrainedConfig):
     hidden_ratio: int = 2
     images: int = 1
     multi_label: bool = False
+    inputs: tuple[str, ...] | list[str] | None = None
 
 
 @strict

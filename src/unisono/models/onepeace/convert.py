@@ -14,6 +14,8 @@ from unisono.models.onepeace.config import OnePeaceConfig
 from unisono.models.onepeace.convert_config import config_from_official
 from unisono.models.onepeace.convert_keys import canonical, to_official, to_ours
 from unisono.models.onepeace.convert_read import read_official
+from unisono.models.onepeace.dense.convert import TASKS as DENSE_TASKS
+from unisono.models.onepeace.dense.convert import dense_from_official, dense_task
 from unisono.models.onepeace.heads import (
     OnePeaceForClassification,
     OnePeaceForGrounding,
@@ -48,14 +50,18 @@ def convert(
     Args:
         source: the official file.
         destination: the folder to write.
-        task: a key of `TASKS`; None finds it out from the weights (see `task_of`).
+        task: a key of `TASKS` or of `dense.convert.TASKS`; None finds it out from the weights.
         dtype: of what is written; None for float32.
 
     Raises:
         ModelConfigError: the file is no checkpoint, or its keys are not those of the task.
     """
     file = read_official(source)
-    model = from_official(file.state, file.cfg, task=task)
+    dense = task if task in DENSE_TASKS else dense_task(file.state) if task is None else None
+    if dense is not None:
+        model = dense_from_official(file.state, task=dense)
+    else:
+        model = from_official(file.state, file.cfg, task=task)
     if dtype is not None:
         model.to(dtype)
     model.save_pretrained(destination)

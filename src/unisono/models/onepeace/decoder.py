@@ -63,11 +63,12 @@ class Decoder(nn.Module):
             layout: of all tokens.
             length: T.
         """
-        mask = self.mask_tokens[modality].to(visible.dtype)
+        known = self.embed[modality](visible)
+        mask = self.mask_tokens[modality].to(known.dtype)  # autocast may differ
         tokens = mask.expand(len(visible), length + 1, -1).clone()
         slots = preserve_ids.masked_fill(preserve_ids < 0, length)  # a slot that is cut off again
         slots = slots[..., None].expand(-1, -1, tokens.shape[-1])
-        tokens = tokens.scatter(1, slots, self.embed[modality](visible))[:, :length]
+        tokens = tokens.scatter(1, slots, known)[:, :length]
         positions = self.positions[modality]
         if layout.grid is None:
             positions = positions[:length]

@@ -140,14 +140,35 @@ class EncoderLayer(GradientCheckpointingLayer):
         # What drop-path would multiply by zero is not computed.
         alive = self.attention_branch.survivors(x)
         taken = x if alive is None else x[alive]
-        if alive is not None:
-            around, bias = around.of(alive), bias if bias is None or len(bias) == 1 else bias[alive]
-        mixed = self.attention(self.attention_norm(taken), around, bias)
+        if alive is not None and bias is not None and len(bias) > 1:
+            bias = bias[alive]
+        mixed = self.attention(self.attention_norm(taken), around.of(alive), bias)
         x = self.attention_branch(x, mixed, alive)
         alive = self.ffn_branch.survivors(x)
         taken = self.ffn_norm(x if alive is None else x[alive])
-        mixed = by_modality(self.ffn, taken, around.spans, lambda ffn, part: ffn(part))
-        return self.ffn_branch(x, mixed, alive)
+        return self.ffn_branch(x, self._fed_forward(taken, around.of(alive)), alive)
+
+    def _fed_forward(self, x: Tensor, around: Surroundings) -> Tensor:
+        """[B, T, D] -> [B, T, D].
+
+        In training nothing is computed for padding, which gets zeros; in eval mode padding has
+        the values that the original gives it.
+        """
+        if not self.training:
+            return by_modality(self.ffn, x, around.spans, lambda ffn, part: ffn(part))
+        real = iter(around.real(whole=SHARED in self.ffn))
+        return by_modality(
+            self.ffn, x, around.spans, lambda ffn, part: _fed_at(next(real), ffn, part)
+        )
+
+
+def _fed_at(places: Tensor | None, ffn: FeedForward, x: Tensor) -> Tensor:
+    """Feed some places of [B, T, D], flattened, or all of them; zeros elsewhere."""
+    if places is None:
+        return ffn(x)
+    flat = x.flatten(0, 1)
+    fed = ffn(flat[places])
+    return fed.new_zeros(flat.shape).index_copy(0, places, fed).view_as(x)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,21 @@ def resized_positions(positions: Tensor, grid: Grid) -> Tensor:
     return torch.cat([positions[:1], resized.to(positions.dtype)[0].flatten(1).T])
 
 
+def check_image(pixels: Tensor, channels: int) -> Grid:
+    """Rows and columns of patches of [B, C, H, W].
+
+    Raises:
+        ModelConfigError: the sides are no multiples of a patch's, or the channels are others.
+    """
+    given, height, width = pixels.shape[1:]
+    if given != channels or height % PATCH_PX or width % PATCH_PX:
+        raise ModelConfigError(
+            f"images must be [batch, {channels}, height, width] with sides "
+            f"that are multiples of {PATCH_PX}, but are {list(pixels.shape)} instead"
+        )
+    return height // PATCH_PX, width // PATCH_PX
+
+
 class ImageAdapter(Adapter):
     """[CLS], then the patches in raster order."""
 
@@ -109,13 +124,7 @@ class ImageAdapter(Adapter):
 
     def grid(self, pixel_values: Tensor) -> Grid:
         """Rows and columns of patches."""
-        channels, height, width = pixel_values.shape[1:]
-        if channels != self.config.num_channels or height % PATCH_PX or width % PATCH_PX:
-            raise ModelConfigError(
-                f"images must be [batch, {self.config.num_channels}, height, width] with sides "
-                f"that are multiples of {PATCH_PX}, but are {list(pixel_values.shape)} instead"
-            )
-        return height // PATCH_PX, width // PATCH_PX
+        return check_image(pixel_values, self.config.num_channels)
 
     def _table(self, grid: Grid) -> Callable[[int], Tensor]:
         source = self.config.bias_grid

@@ -75,6 +75,10 @@ AUDIO_LANGUAGE = Stage(
 """Stage 2: sound is led into the space that text and images share. Its teacher is the joint pass
 even for the sound encoded alone, as in the official code."""
 
+AUDIO_VISION = Stage(pair=("image", "audio"), alone={}, joint={}, trained="audio")
+"""Not of the paper: sounds are led to pictures without words between, to be compared with what
+emerges where words are the only bridge."""
+
 
 @dataclass(frozen=True)
 class Gathered:
@@ -252,6 +256,12 @@ def box_loss(predicted: Tensor, boxes: Tensor) -> Tensor:
     if bool(ordered.any()):
         loss = loss + (1 - generalised_overlap(predicted[ordered], boxes[ordered])).mean()
     return loss
+
+
+def box_overlap(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of boxes [B, 4] -> [B]; 0 where corners are the wrong way round."""
+    inner = _area(torch.cat([a[:, :2].max(b[:, :2]), a[:, 2:].min(b[:, 2:])], dim=1))
+    return inner / (_area(a) + _area(b) - inner).clamp(min=1e-12)
 
 
 def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:

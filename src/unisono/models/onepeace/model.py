@@ -50,7 +50,7 @@ class OnePeacePreTrainedModel(StrictlyLoadedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _no_split_modules = ("EncoderLayer",)
-    input_modalities = ("text", "image", "audio")
+    input_modalities: tuple[str, ...] = ("text", "image", "audio")
 
     def _init_weights(self, module: nn.Module) -> None:
         std = self.config.initializer_range
@@ -179,6 +179,24 @@ class OnePeaceModel(OnePeacePreTrainedModel):
         """Put the logit scale back to its start, as at the beginning of stage 2."""
         if self.logit_scale is not None:
             nn.init.constant_(self.logit_scale, math.log(self.config.logit_scale_init))
+
+    def begin_as(self, modality: str, other: str) -> None:
+        """Take over what the encoder's layers and norms have learned for another modality.
+
+        Raises:
+            UnsupportedModalityError: the model lacks one of the two.
+        """
+        if missing := {modality, other} - set(self.adapters):
+            raise UnsupportedModalityError(
+                f"the model has {sorted(self.adapters)}, but not {sorted(missing)}"
+            )
+        parameters = dict(self.encoder.named_parameters())
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                steps = name.split(".")
+                if modality in steps:
+                    source = ".".join(other if step == modality else step for step in steps)
+                    parameter.copy_(parameters[source])
 
     def _check(self, inputs: Mapping[str, Tensor | None]) -> None:
         names = [self.adapter(m).INPUTS for m in self.adapters]

@@ -168,6 +168,10 @@ class OnePeaceForPretraining(OnePeacePreTrainedModel):
         padding = self._layout(modality, inputs).padding
         students, teachers, targets = masked_pairs(mask.mask_indices, padding)
         decoded = self.decoder.heads[modality](student.decoded[modality][students])
+        if not len(targets):
+            # Words of one token each leave nothing to mask in both passes; a mean of nothing is
+            # not a number. The sum keeps the parameters in the graph, for other ranks to reduce.
+            return decoded.sum()
         loss = DENOISING[self.config.denoising]
         return loss(decoded, teacher.sequences[modality].detach()[teachers], targets)
 

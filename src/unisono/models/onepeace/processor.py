@@ -5,6 +5,7 @@ Shapes: B batch, T tokens without [CLS], S side of a picture or samples of a cli
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +31,21 @@ from unisono.models.onepeace.processor_text import (
 ConvLayers = Sequence[Sequence[int]]
 
 OFFICIAL_CONV_LAYERS: ConvLayers = OnePeaceAudioConfig().conv_layers
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What belongs together, opened and ready to be batched; None for what is not there.
+
+    Attributes:
+        ids: of the text, with eos.
+        pixels: float32 [3, S, S].
+        samples: float32 [S].
+    """
+
+    ids: list[int] | None = None
+    pixels: Tensor | None = None
+    samples: Tensor | None = None
 
 
 class OnePeaceProcessor(ProcessorMixin):
@@ -165,6 +181,39 @@ class OnePeaceProcessor(ProcessorMixin):
             raise ConversationError("one of text, images and audio must be given")
         return BatchFeature(batch)
 
+    def prepare(
+        self,
+        *,
+        text: str | None = None,
+        image: ImageSource | None = None,
+        audio: AudioSource | None = None,
+    ) -> Prepared:
+        """Open one item; may be called in several threads.
+
+        Raises:
+            ConversationError, MediaError, UnsupportedModalityError: see `__call__`.
+        """
+        return Prepared(
+            None if text is None else self.text_ids(text),
+            None if image is None else self._opened(image),
+            None if audio is None else self._samples(audio),
+        )
+
+    def collate(self, items: Sequence[Prepared]) -> BatchFeature:
+        """Items of the same kinds -> one batch, as `__call__` gives it.
+
+        Raises:
+            ConversationError: one has a kind that another does not have.
+        """
+        texts, pixels, clips = (
+            _all_or_none([getattr(item, name) for item in items], name)
+            for name in ("ids", "pixels", "samples")
+        )
+        batch = self._texts(texts) if texts else {}
+        if pixels:
+            batch["pixel_values"] = torch.stack(pixels)
+        return BatchFeature(batch | (self._clips(clips) if clips else {}))
+
     def text_ids(self, text: str) -> list[int]:
         """One text's ids: at most `max_text_tokens`, then eos.
 
@@ -200,27 +249,45 @@ class OnePeaceProcessor(ProcessorMixin):
         return boxes_in_pixels(fractions, [picture.size for picture in images])
 
     def _text(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        pad_id = self._reader().pad_token_id
-        ids, mask = pad_ids([self.text_ids(text) for text in texts], pad_id)
+        return self._texts([self.text_ids(text) for text in texts])
+
+    def _texts(self, rows: Sequence[list[int]]) -> dict[str, Tensor]:
+        ids, mask = pad_ids(rows, self._reader().pad_token_id)
         return {"input_ids": ids, "attention_mask": mask}
 
     def _images(self, sources: Sequence[ImageSource], boxes: Any) -> dict[str, Tensor]:
-        if self.image_size is None:
-            raise UnsupportedModalityError("the model has no adapter for images")
+        side = self._image_side()  # before anything is decoded
         pixels, sizes = [], []
         for source in sources:  # one after the other: only squares are kept
             picture = load_image(source)
             sizes.append(picture.size)
-            pixels.append(square_pixels(picture, self.image_size))
+            pixels.append(self._pixels(picture))
         prepared = {"pixel_values": torch.stack(pixels)}
         if boxes is not None:
-            prepared["boxes"] = box_fractions(boxes, sizes, self.image_size)
+            prepared["boxes"] = box_fractions(boxes, sizes, side)
         return prepared
 
+    def _opened(self, source: ImageSource) -> Tensor:
+        self._image_side()  # before anything is decoded
+        return self._pixels(load_image(source))
+
+    def _pixels(self, picture: Image.Image) -> Tensor:
+        return square_pixels(picture, self._image_side())
+
+    def _image_side(self) -> int:
+        if self.image_size is None:
+            raise UnsupportedModalityError("the model has no adapter for images")
+        return self.image_size
+
     def _audio(self, sources: Sequence[AudioSource]) -> dict[str, Tensor]:
+        return self._clips([self._samples(source) for source in sources])
+
+    def _samples(self, source: AudioSource) -> Tensor:
         self.frames(MIN_SAMPLES)  # before anything is decoded
         longest = round(self.max_audio_seconds * SAMPLE_RATE_HZ)
-        clips = [normalised_clip(load_audio(source), longest) for source in sources]
+        return normalised_clip(load_audio(source), longest)
+
+    def _clips(self, clips: Sequence[Tensor]) -> dict[str, Tensor]:
         values, mask = batch_clips(clips, self.frames)
         return {"audio_values": values, "audio_mask": mask}
 
@@ -238,6 +305,17 @@ class OnePeaceProcessor(ProcessorMixin):
         if self.conv_layers is None:
             return None
         return OnePeaceAudioConfig(conv_layers=[list(layer) for layer in self.conv_layers])
+
+
+def _all_or_none(values: list[Any], name: str) -> list[Any]:
+    """The values, if every item has one; nothing, if none has."""
+    there = [value for value in values if value is not None]
+    if there and len(there) != len(values):
+        raise ConversationError(
+            f"all items of a batch must have the same kinds, but only {len(there)} of "
+            f"{len(values)} have {name}"
+        )
+    return there
 
 
 def _listed(given: Any, name: str) -> list[Any]:
