@@ -48,7 +48,7 @@ class StrictlyLoadedModel(PreTrainedModel):
         """
         # transformers raises by itself for shapes only, and without naming them.
         kwargs["ignore_mismatched_sizes"] = True
-        with _without_report():
+        with _without_report(), _bars_on_terminals():
             try:
                 model, info = super().from_pretrained(
                     pretrained_model_name_or_path, *model_args, output_loading_info=True, **kwargs
@@ -59,6 +59,11 @@ class StrictlyLoadedModel(PreTrainedModel):
                 ) from error
         _check(info, pretrained_model_name_or_path)
         return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """As `PreTrainedModel.save_pretrained`, quiet where there is no terminal."""
+        with _bars_on_terminals():
+            super().save_pretrained(save_directory, **kwargs)
 
 
 def _check(info: dict[str, Any], name: object) -> None:
@@ -83,13 +88,7 @@ def _listed(keys: Any) -> str:
 
 @contextmanager
 def _without_report() -> Iterator[None]:
-    """Keep transformers from logging a table of what our one line says.
-
-    And from drawing a progress bar where there is no terminal to draw it on.
-    """
-    draws = progress.is_progress_bar_enabled()
-    if draws and not sys.stderr.isatty():
-        progress.disable_progress_bar()
+    """Keep transformers from logging a table of what our one line says."""
     logger = logging.getLogger("transformers.modeling_utils")
 
     def is_no_report(record: logging.LogRecord) -> bool:
@@ -100,5 +99,16 @@ def _without_report() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(is_no_report)
+
+
+@contextmanager
+def _bars_on_terminals() -> Iterator[None]:
+    """Keep transformers from drawing a progress bar where there is no terminal to draw it on."""
+    draws = progress.is_progress_bar_enabled()
+    if draws and not sys.stderr.isatty():
+        progress.disable_progress_bar()
+    try:
+        yield
+    finally:
         if draws:
             progress.enable_progress_bar()

@@ -152,3 +152,14 @@ def test_counts_that_do_not_fit_are_refused() -> None:
 def test_a_pool_that_was_never_trained_is_refused() -> None:
     with pytest.raises(ModelConfigError, match="vision_pool.*3"):
         VisionConnector(WIDTH, OUT, pool=3)
+
+
+def test_marks_that_are_not_used_have_gradients_too() -> None:
+    """Sharded ranks reduce together what any of them has a gradient of."""
+    connector = VisionConnector(8, 12)
+    (picture,) = connector(
+        torch.randn(16, 8), torch.tensor([[4, 4]]), torch.tensor([1]), torch.tensor([False])
+    )
+    picture.sum().backward()
+    assert connector.separator.grad is not None
+    assert not connector.separator.grad.any()

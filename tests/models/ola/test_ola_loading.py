@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import peak_memory
 import pytest
 import tiny
@@ -19,6 +20,7 @@ from torch import Tensor
 from unisono.errors import IncompleteFileError, ModelConfigError
 from unisono.models import OlaForConditionalGeneration, OlaProcessor
 from unisono.models.ola.convert import ConversionOptions, convert
+from unisono.models.ola.encoders_only import load_encoders
 
 WEIGHTS = "model.safetensors"
 
@@ -67,6 +69,32 @@ def test_a_tensor_of_another_shape(saved: Path, ignored: bool) -> None:
         OlaForConditionalGeneration.from_pretrained(saved, ignore_mismatched_sizes=ignored)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_kinds_of_numbers(saved: Path, dtype: torch.dtype) -> None:
+    """The sound encoder stays in float32, as BEATs does in the official inference."""
+    whole = OlaForConditionalGeneration.from_pretrained(saved, dtype=dtype)
+    for encoders in (whole.encoders, load_encoders(saved, dtype=dtype)):
+        kinds = {
+            kept: {
+                p.dtype for n, p in encoders.named_parameters() if ("hearing.sound" in n) == kept
+            }
+            for kept in (True, False)
+        }
+        assert kinds == {True: {torch.float32}, False: {dtype}}
+    assert {p.dtype for p in whole.language_model.parameters()} == {dtype}
+
+
+def test_a_sound_encoder_in_float32_leads_into_bfloat16(saved: Path) -> None:
+    model = OlaForConditionalGeneration.from_pretrained(saved, dtype=torch.bfloat16)
+    processor = OlaProcessor(tiny.byte_tokenizer(), model.config)
+    noise = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) / 10
+    question = {"role": "user", "content": [{"type": "audio", "audio": (noise, 16_000)}]}
+    with torch.no_grad():
+        logits = model(**processor([question])).logits
+    assert logits.dtype == torch.bfloat16
+    assert logits.isfinite().all()
+
+
 def test_a_torn_file(saved: Path) -> None:
     whole = (saved / WEIGHTS).read_bytes()
     (saved / WEIGHTS).write_bytes(whole[: len(whole) // 2])
@@ -93,12 +121,6 @@ def test_a_whole_checkpoint_loads_and_tells_so(saved: Path) -> None:
     assert all(torch.equal(model.state_dict()[key], tensor) for key, tensor in stored.items())
     assert not info["missing_keys"]
     assert not model.training
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_kinds_of_numbers(saved: Path, dtype: torch.dtype) -> None:
-    model = OlaForConditionalGeneration.from_pretrained(saved, dtype=dtype)
-    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,15 @@ from unisono.errors import ModelConfigError
 from unisono.models.ola.processor_image import PictureSizes
 
 Hearing = Literal["connector", "listener", "both"]
+AudioWindow = Literal["chunk", "utterance"]
 PromptForm = Literal["inference", "training"]
 SubConfig = Any
 """A dict when given, a `PreTrainedConfig` once the config is made; None for none."""
+
+_MARGIN_SAMPLES = 16_000
+"""The silence behind an utterance in its window."""
+_MEL_HOP = 160
+"""Samples between two frames of a log-mel: windows are cut between them."""
 
 
 @strict
@@ -35,6 +41,9 @@ class OlaConfig(PreTrainedConfig):
         spoken_language: what a listener is to expect ("en"); None lets it find out, which goes
             wrong now and then with short questions.
         audio_chunk_s: seconds of sound an encoder sees at once; the last chunk is zero-padded.
+        audio_window: what of a chunk the encoders see: the whole "chunk", as Ola's do, or the
+            "utterance": the sound in it and one second more, rounded up to whole tokens. A short
+            sound then makes few tokens and costs little.
         audio_max_chunks: chunks heard of one sound.
         audio_frames_per_chunk: frames the longest encoder makes of a chunk.
         audio_stack: adjacent frames that make one token.
@@ -65,6 +74,7 @@ class OlaConfig(PreTrainedConfig):
     hearing: Hearing = "connector"
     spoken_language: str | None = None
     audio_chunk_s: float = 30.0
+    audio_window: AudioWindow = "chunk"
     audio_max_chunks: int = 25
     audio_frames_per_chunk: int = 1500
     audio_stack: int = 10
@@ -90,15 +100,31 @@ class OlaConfig(PreTrainedConfig):
                 f"audio_frames_per_chunk must be a multiple of audio_stack ({self.audio_stack}), "
                 f"but is {self.audio_frames_per_chunk} instead"
             )
+        self._check_windows()
         self._check_units()
+
+    def _check_windows(self) -> None:
+        """Windows must end between two frames, and the sound encoder must be able to hear them."""
+        samples = self.audio_chunk_samples * self.audio_stack
+        if self.audio_window == "utterance" and samples % (self.audio_frames_per_chunk * _MEL_HOP):
+            raise ModelConfigError(
+                "with audio_window 'utterance' a token must last a multiple of 10 ms, but lasts "
+                f"{samples / self.audio_frames_per_chunk / 16:.3g} ms instead"
+            )
+        longest = getattr(self.sound_config, "longest_samples", None)
+        if longest is not None and self.audio_chunk_samples > longest:
+            raise ModelConfigError(
+                f"audio_chunk_s must be at most {longest / 16_000:.4g}, all that the sound encoder "
+                f"can hear at once, but is {self.audio_chunk_s:g} instead"
+            )
 
     def _check_units(self) -> None:
         """Pictures must be divisible into the squares of patches that make a token."""
         if self.vision_config is None:
             return
         cell, sizes = self.vision_config.patch_size * self.vision_pool, self.sizes
-        for name in ("lowres_unit", "highres_unit", "video_unit"):
-            if (unit := getattr(sizes, name)) % cell:
+        for name in ("lowres_unit", "highres_unit", "video_unit", "square_px", "video_square_px"):
+            if (unit := getattr(sizes, name) or 0) % cell:
                 raise ModelConfigError(
                     f"{name} must be a multiple of patch_size x vision_pool ({cell}), "
                     f"but is {unit} instead"
@@ -114,10 +140,15 @@ class OlaConfig(PreTrainedConfig):
     def sizes(self) -> PictureSizes:
         """How large pictures and video frames may be.
 
+        The mean and deviation of pixels are those the vision encoder asks for, unless
+        `picture_sizes` says otherwise.
+
         Raises:
             ModelConfigError: `picture_sizes` has unknown fields, or fields that contradict.
         """
-        return PictureSizes.from_dict(self.picture_sizes)
+        asked = {n: getattr(self.vision_config, f"pixel_{n}", None) for n in ("mean", "std")}
+        own = {name: value for name, value in asked.items() if value is not None}
+        return PictureSizes.from_dict(own | (self.picture_sizes or {}))
 
     @property
     def hears_sound(self) -> bool:
@@ -132,5 +163,32 @@ class OlaConfig(PreTrainedConfig):
 
     @property
     def audio_tokens_per_chunk(self) -> int:
-        """Tokens of a chunk, its newline included."""
+        """Tokens of a whole chunk, its newline included."""
         return self.audio_frames_per_chunk // self.audio_stack + 1
+
+    @property
+    def audio_lengths_matter(self) -> bool:
+        """Whether the encoders must be told where the sound in a chunk ends."""
+        takes_lengths = bool(getattr(self.sound_config, "takes_lengths", False))
+        return self.audio_window == "utterance" or takes_lengths
+
+    def audio_window_tokens(self, samples: int) -> int:
+        """Tokens of a chunk with so many samples of sound in it, its newline not included."""
+        whole = self.audio_tokens_per_chunk - 1
+        if self.audio_window == "chunk":
+            return whole
+        return min(whole, -(-(samples + _MARGIN_SAMPLES) // self._samples_per_token))
+
+    def audio_window_samples(self, tokens: int) -> int:
+        """Samples of a window that makes so many tokens."""
+        if self.audio_window == "chunk":
+            return self.audio_chunk_samples
+        return tokens * self._samples_per_token
+
+    def audio_window_mels(self, tokens: int) -> int:
+        """Frames of the log-mel of a window that makes so many tokens."""
+        return self.audio_window_samples(tokens) // _MEL_HOP
+
+    @property
+    def _samples_per_token(self) -> int:
+        return self.audio_chunk_samples * self.audio_stack // self.audio_frames_per_chunk

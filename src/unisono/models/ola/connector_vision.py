@@ -93,6 +93,8 @@ class VisionConnector(nn.Module):
     def _medium(self, pictures: list[Tensor], is_video: bool) -> Iterator[Tensor]:
         """A medium's pictures and the marks around them."""
         yield self.begin[None]
+        # No token, but a gradient: sharded ranks must have those of the same parameters.
+        yield self.separator[None][:0]
         for number, picture in enumerate(pictures):
             if number and not is_video:
                 yield self.separator[None]

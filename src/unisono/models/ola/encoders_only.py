@@ -1,9 +1,11 @@
 """The encoders of an Ola checkpoint without its language model, for an engine of another kind."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unisono.models.loading import StrictlyLoadedModel
 from unisono.models.ola.config import OlaConfig
@@ -16,6 +18,7 @@ class _EncodersOnly(StrictlyLoadedModel):
     config_class = OlaConfig
     _no_split_modules = ["OlaEncoders"]  # noqa: RUF012 -- the form transformers expects
     _supports_sdpa = True
+    _keep_in_fp32_modules_strict = {"hearing.sound"}  # noqa: RUF012 -- as in the whole model
     _keys_to_ignore_on_load_unexpected = (r"^language_model\.",)
 
     def __init__(self, config: OlaConfig) -> None:
@@ -41,5 +44,25 @@ def load_encoders(
         OSError: there is no such checkpoint.
     """
     loaded: Any = _EncodersOnly.from_pretrained(folder, dtype=dtype)
+    encoders: OlaEncoders = loaded.encoders.eval()
+    return encoders
+
+
+def encoders_of(
+    config: OlaConfig, weights: Mapping[str, Tensor], *, dtype: torch.dtype = torch.float32
+) -> OlaEncoders:
+    """The encoders and connectors of a config, with weights at hand.
+
+    Args:
+        config: of the whole model.
+        weights: by their names in `OlaForConditionalGeneration` ("encoders.…"), all of them.
+        dtype: that they shall have.
+
+    Raises:
+        ModelConfigError: a weight is missing, unexpected, or of another shape.
+    """
+    loaded: Any = _EncodersOnly.from_pretrained(
+        None, config=config, state_dict=dict(weights), dtype=dtype
+    )
     encoders: OlaEncoders = loaded.encoders.eval()
     return encoders

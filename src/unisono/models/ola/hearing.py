@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from unisono.errors import ModelConfigError
 from unisono.models.ola.beats import BeatsModel
 from unisono.models.ola.config import OlaConfig
+from unisono.models.ola.whisper import WindowedWhisperEncoder
 
 
 class HearingEncoders(nn.Module):
@@ -32,48 +32,64 @@ class HearingEncoders(nn.Module):
         parts = (config.speech_config, config.sound_config)
         return sum(int(part.hidden_size) for part in parts if part is not None)
 
-    def forward(self, audio_mels: Tensor | None, audio_samples: Tensor | None) -> Tensor:
-        """Encode chunks.
+    def forward(
+        self,
+        audio_mels: Tensor | None,
+        audio_samples: Tensor | None,
+        audio_lengths: Tensor | None = None,
+        *,
+        frames: int | None = None,
+    ) -> Tensor:
+        """Encode chunks that have equal windows.
 
         Args:
             audio_mels: [N, M, mel frames] for the speech encoder; None without one.
             audio_samples: [N, S] at 16 kHz for the sound encoder; None without one.
+            audio_lengths: [N], the samples of each chunk that are sound, for a sound encoder
+                that asks for them.
+            frames: that a window makes; None: as many as a whole chunk.
 
         Returns:
-            [N, frames_per_chunk, W].
+            [N, frames, W].
 
         Raises:
-            ModelConfigError: an encoder makes more frames than `audio_frames_per_chunk`.
+            ModelConfigError: an encoder makes more frames than there may be.
             ValueError: an encoder's input is missing.
         """
         features = []
         if self.speech is not None:
             features.append(_encode(self.speech, audio_mels, "audio_mels"))
         if self.sound is not None:
-            features.append(_encode(self.sound, audio_samples, "audio_samples"))
-        return torch.cat([self._padded(one) for one in features], dim=-1)
+            takes_lengths = getattr(self.sound.config, "takes_lengths", False)
+            more = {"lengths": audio_lengths} if takes_lengths else {}
+            features.append(_encode(self.sound, audio_samples, "audio_samples", **more))
+        wanted = self.frames_per_chunk if frames is None else frames
+        return torch.cat([self._padded(one, wanted) for one in features], dim=-1)
 
-    def _padded(self, features: Tensor) -> Tensor:
-        missing = self.frames_per_chunk - features.shape[1]
+    def _padded(self, features: Tensor, frames: int) -> Tensor:
+        missing = frames - features.shape[1]
         if missing < 0:
+            least = -(-features.shape[1] * self.frames_per_chunk // frames)
             raise ModelConfigError(
-                f"audio_frames_per_chunk must be at least {features.shape[1]}, the frames the "
+                f"audio_frames_per_chunk must be at least {least}, the frames the "
                 f"encoder makes, but is {self.frames_per_chunk} instead"
             )
         return pad(features, (0, 0, 0, missing))
 
 
-def _encode(encoder: PreTrainedModel, inputs: Tensor | None, name: str) -> Tensor:
+def _encode(
+    encoder: PreTrainedModel, inputs: Tensor | None, name: str, **more: Tensor | None
+) -> Tensor:
     """[N, …] -> [N, F, W of this encoder]."""
     if inputs is None:
         raise ValueError(f"{name} must be given: the model has an encoder for it")
     # BEATs makes its filter bank of samples in float32, whatever it computes in after that.
     dtype = torch.float32 if isinstance(encoder, BeatsModel) else encoder.dtype
-    return encoder(inputs.to(encoder.device, dtype)).last_hidden_state
+    return encoder(inputs.to(encoder.device, dtype), **more).last_hidden_state
 
 
 def _speech_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     """Whisper's encoder alone: its decoder would be loaded for nothing."""
     if config.model_type == "whisper":
-        return WhisperEncoder(config)
+        return WindowedWhisperEncoder(config)
     return AutoModel.from_config(config)

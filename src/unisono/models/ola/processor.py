@@ -5,9 +5,10 @@ Shapes: B batch, T tokens, N chunks, S samples of a chunk, M mel bins, P patches
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -26,15 +27,15 @@ from unisono.conversation import (
     Part,
     Tagged,
     TextPart,
-    encode_tagged,
+    encode,
     normalise,
     validate,
 )
-from unisono.errors import ConversationError
+from unisono.errors import ConversationError, ModelConfigError
 from unisono.models.ola.arrangement import arranged
-from unisono.models.ola.config import OlaConfig
+from unisono.models.ola.config import Hearing, OlaConfig
 from unisono.models.ola.processor_image import pixel_patches
-from unisono.models.ola.processor_media import MediaOpener, Opened
+from unisono.models.ola.processor_media import MediaOpener, Opened, audio_counts
 from unisono.models.ola.prompt import AudioSpan, ImageSpan, MediaSpan, Prompt, VideoSpan, of_kind
 from unisono.models.ola.supervision import IGNORED, Supervision, template_labels
 
@@ -61,6 +62,22 @@ class OlaProcessor(ProcessorMixin):
         """Write the tokenizer and the config that `from_pretrained` reads."""
         self.tokenizer.save_pretrained(save_directory, **kwargs)
         self.config.save_pretrained(save_directory)
+
+    def with_hearing(self, hearing: Hearing) -> "OlaProcessor":
+        """The same processor for a model whose words reach it another way; see `OlaConfig`.
+
+        For one question (`processor.with_hearing("both").prompt(...)`) or for good.
+
+        Raises:
+            ModelConfigError: there is no such way.
+        """
+        if hearing not in get_args(Hearing):
+            raise ModelConfigError(
+                f"hearing must be one of {', '.join(get_args(Hearing))}, but is {hearing!r} instead"
+            )
+        config = copy(self.config)
+        config.hearing = hearing
+        return OlaProcessor(self.tokenizer, config)
 
     def __call__(
         self,
@@ -113,9 +130,7 @@ class OlaProcessor(ProcessorMixin):
         """
         opener = opener or self.opener()
         messages = self._messages(validate(conversation), opener)
-        tagged = encode_tagged(
-            messages, self.tokenizer, add_generation_prompt=add_generation_prompt
-        )
+        tagged = encode(messages, self.tokenizer, add_generation_prompt=add_generation_prompt)
         opener.forget_others([p for p, _ in tagged if not isinstance(p, list)])
         prompt, _ = self._assemble(tagged, opener, "answers")
         return prompt
@@ -137,7 +152,7 @@ class OlaProcessor(ProcessorMixin):
         """
         opener = self.opener()
         messages = self._messages(validate(conversation, answered=True), opener)
-        return self._assemble(encode_tagged(messages, self.tokenizer), opener, supervision)
+        return self._assemble(encode(messages, self.tokenizer), opener, supervision)
 
     def collate(
         self,
@@ -165,7 +180,8 @@ class OlaProcessor(ProcessorMixin):
 
         Returns:
             For sounds `audio_mels` [N, M, frames], `audio_samples` [N, S] (whichever the model's
-            encoders take) and `audio_chunk_counts` [sounds]. For pictures and videos
+            encoders take), `audio_chunk_counts` [sounds] and, where it matters, `audio_lengths`
+            [N], the samples of each chunk that are sound. For pictures and videos
             `pixel_patches` [P, C * p * p], `patch_grids` [pictures, 2] (rows, columns),
             `picture_counts` [media] and `is_video` [media].
         """
@@ -174,8 +190,15 @@ class OlaProcessor(ProcessorMixin):
         return tensors | (self._picture_tensors(seen) if seen else {})
 
     def _audio_tensors(self, spans: Sequence[AudioSpan]) -> dict[str, Tensor]:
-        chunks = np.concatenate([span.chunks for span in spans])
-        tensors = {"audio_chunk_counts": torch.tensor([len(span.chunks) for span in spans])}
+        longest = max(span.chunks.shape[1] for span in spans)
+        missing = [longest - span.chunks.shape[1] for span in spans]
+        chunks = np.concatenate(
+            [
+                np.pad(one.chunks, ((0, 0), (0, more)))
+                for one, more in zip(spans, missing, strict=True)
+            ]
+        )
+        tensors = audio_counts(spans)
         if self.config.speech_config is not None:
             mels = self._mel_extractor(
                 list(chunks), sampling_rate=16_000, return_tensors="pt", padding="longest"

@@ -42,6 +42,9 @@ class PictureSizes:
         video_min_area: pixels below which a frame is enlarged.
         video_max_area: pixels above which a frame is scaled down.
         video_unit: a frame's sides are multiples of this many pixels.
+        square_px: side of the one square that a picture becomes, its aspect ratio given up, as
+            ONE-PEACE sees pictures; None for Ola's two resolutions.
+        video_square_px: the same for a frame.
         border: grey value (0 to 255) of what is added to reach a multiple of the unit.
         mean, std: of red, green and blue, on the scale from 0 to 1.
     """
@@ -53,6 +56,8 @@ class PictureSizes:
     video_min_area: int = 288**2
     video_max_area: int = 480**2
     video_unit: int = 64
+    square_px: int | None = None
+    video_square_px: int | None = None
     border: int = 127
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -65,6 +70,9 @@ class PictureSizes:
             for name in areas:
                 self._check_at_least(name, unit**2, f"the square of {kind}_unit")
         self._check_at_least("video_max_area", self.video_min_area, "video_min_area")
+        for side in (self.square_px, self.video_square_px):
+            if side is not None and side < 1:
+                raise ModelConfigError(f"a square must have at least 1 px, but has {side} instead")
 
     def _check_at_least(self, name: str, least: int, what: str) -> None:
         value = getattr(self, name)
@@ -102,20 +110,23 @@ OLA_SIZES = PictureSizes()
 
 
 def image_pictures(image: Image.Image, sizes: PictureSizes = OLA_SIZES) -> list[Pixels]:
-    """An image in its two resolutions.
+    """An image in its two resolutions, or as one square.
 
     The high one is scaled down above `highres_max_area`, else left as it is but for a grey
     border; the low one is made of the high one, border included.
 
     Returns:
         [low, high], each uint8 [H, W, 3] with sides that are multiples of their units. High has
-        at most about twice `highres_max_area` pixels, whatever the aspect ratio.
+        at most about twice `highres_max_area` pixels, whatever the aspect ratio. With `square_px`
+        one square of that side alone.
 
     Raises:
         MediaEmptyError: the image has no pixels.
     """
     _check_not_empty(image.size)
     pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    if sizes.square_px is not None:
+        return [_resized(pixels, (sizes.square_px, sizes.square_px))]
     layout = _Layout.between(image.size, 0, sizes.highres_max_area, sizes.highres_unit)
     high = layout.apply(pixels[None], sizes.border)[0]
     low_size = _scaled((high.shape[1], high.shape[0]), sizes.lowres_area, sizes.lowres_unit)
@@ -124,6 +135,8 @@ def image_pictures(image: Image.Image, sizes: PictureSizes = OLA_SIZES) -> list[
 
 def frame_pictures(frames: Pixels, sizes: PictureSizes = OLA_SIZES) -> Pixels:
     """Frames enlarged below `video_min_area`, scaled down above `video_max_area`, else bordered.
+
+    With `video_square_px` each becomes that square instead.
 
     Args:
         frames: uint8 [F, H, W, 3].
@@ -138,6 +151,8 @@ def frame_pictures(frames: Pixels, sizes: PictureSizes = OLA_SIZES) -> Pixels:
     """
     size = (frames.shape[2], frames.shape[1])
     _check_not_empty(size)
+    if (side := sizes.video_square_px) is not None:
+        return np.stack([_resized(frame, (side, side)) for frame in frames])
     layout = _Layout.between(size, sizes.video_min_area, sizes.video_max_area, sizes.video_unit)
     return layout.apply(frames, sizes.border)
 
@@ -145,7 +160,7 @@ def frame_pictures(frames: Pixels, sizes: PictureSizes = OLA_SIZES) -> Pixels:
 def pixel_patches(
     pictures: Sequence[Pixels], patch_size: int, sizes: PictureSizes = OLA_SIZES
 ) -> tuple[Tensor, Tensor]:
-    """Pictures -> normalised patches, what `OryxVisionModel` takes.
+    """Pictures -> normalised patches, what the vision encoder takes.
 
     Args:
         pictures: each uint8 [H, W, 3], both sides multiples of `patch_size`.

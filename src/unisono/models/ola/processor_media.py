@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from unisono.conversation import AudioPart, ImagePart, MediaPart, VideoPart
 from unisono.errors import UnsupportedModalityError
@@ -84,7 +86,7 @@ class MediaOpener:
         return Opened((span, *sound.spans), sound.notices)
 
     def _sound(self, samples: np.ndarray) -> Opened:
-        """[samples] -> chunks [N, S], the last one zero-padded."""
+        """[samples] -> chunks [N, S], the last one zero-padded, S as the longest window needs."""
         if not self.config.hears_sound:
             raise UnsupportedModalityError(
                 "the model has no hearing encoder, so it cannot use the audio it was given"
@@ -93,8 +95,16 @@ class MediaOpener:
         heard = samples[: most * size]
         chunks = np.zeros((-(-len(heard) // size), size), dtype=np.float32)
         chunks.reshape(-1)[: len(heard)] = heard
-        length = len(chunks) * self.config.audio_tokens_per_chunk + 2
-        return Opened((AudioSpan(0, length, chunks),), self._cut(len(samples), len(heard)))
+        own = tuple(min(size, len(heard) - start) for start in range(0, len(heard), size))
+        tokens = [self.config.audio_window_tokens(count) for count in own]
+        seen = self.config.audio_window_samples(max(tokens, default=0))
+        span = AudioSpan(
+            0,
+            sum(tokens) + len(tokens) + 2,
+            np.ascontiguousarray(chunks[:, :seen]),
+            own if self.config.audio_lengths_matter else None,
+        )
+        return Opened((span,), self._cut(len(samples), len(heard)))
 
     @staticmethod
     def _cut(given: int, heard: int) -> tuple[str, ...]:
@@ -124,3 +134,15 @@ def _grids(pictures: Sequence[np.ndarray], config: OlaConfig) -> list[tuple[int,
     """Rows and columns of patches."""
     side = config.vision_config.patch_size
     return [(picture.shape[0] // side, picture.shape[1] // side) for picture in pictures]
+
+
+def audio_counts(spans: Sequence[AudioSpan]) -> dict[str, Tensor]:
+    """What is known of sounds before they are encoded.
+
+    Returns:
+        `audio_chunk_counts` [sounds] and, where it matters, `audio_lengths` [chunks], the samples
+        of each that are sound.
+    """
+    counts = {"audio_chunk_counts": torch.tensor([len(span.chunks) for span in spans])}
+    lengths = [length for span in spans for length in span.lengths or ()]
+    return counts | ({"audio_lengths": torch.tensor(lengths)} if lengths else {})

@@ -1,6 +1,7 @@
 """A conversation as the model reads it: token ids, and the media behind the placeholders."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -9,7 +10,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class MediaSpan:
+class MediaSpan(ABC):
     """A medium and the run of placeholders that stands for it.
 
     Attributes:
@@ -22,9 +23,9 @@ class MediaSpan:
     length: int
     digest: str = field(default="", kw_only=True)
 
+    @abstractmethod
     def arrays(self) -> Sequence[np.ndarray]:
         """The content."""
-        raise NotImplementedError
 
     def __post_init__(self) -> None:
         if not self.digest:
@@ -37,13 +38,19 @@ class MediaSpan:
 
 @dataclass(frozen=True)
 class AudioSpan(MediaSpan):
-    """A sound: float32 [N, S], N chunks at 16 kHz."""
+    """A sound: float32 [N, S], N chunks at 16 kHz.
+
+    Attributes:
+        chunks: zero-padded, cut behind the longest window.
+        lengths: the samples of each chunk that are sound, for a model to which that matters.
+    """
 
     chunks: np.ndarray = field(repr=False, compare=False)
+    lengths: tuple[int, ...] | None = None
 
     def arrays(self) -> Sequence[np.ndarray]:
-        """The chunks."""
-        return (self.chunks,)
+        """The chunks, and where the sound in them ends."""
+        return (self.chunks,) if self.lengths is None else (self.chunks, np.array(self.lengths))
 
 
 @dataclass(frozen=True)
