@@ -1,8 +1,11 @@
 """llama.cpp on the real model file: the same logits however the prompt comes."""
 
 import gc
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -150,28 +153,30 @@ def test_contexts_are_used_again_and_come_empty(engine: LlamaEngine, prompt: lis
     assert engine._contexts <= before + llama_engine._SPARE_CONTEXTS
 
 
-def test_the_model_outlives_its_engine_while_a_cache_is_held(nano: Assistant) -> None:
-    """The garbage collector may finalise the engine first; then the last cache frees the model."""
-    old = nano.reader.engine
-    assert isinstance(old, LlamaEngine)
-    freed: list[str] = []
+def test_the_model_outlives_its_engine_while_a_cache_is_held(
+    nano: Assistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, freed = llama_api.load(), []
 
-    class Library:
-        def llama_free(self, _context: int) -> None:
-            freed.append("context")
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            if name in ("llama_free", "llama_model_free"):
+                freed.append(name)
+            return getattr(library, name)
 
-        def llama_model_free(self, _model: int) -> None:
-            freed.append("model")
-
-    engine = LlamaEngine.__new__(LlamaEngine)
-    engine.__dict__.update(old.__dict__)
-    engine._library, engine._spare_contexts = Library(), [1]  # type: ignore[assignment]
-    engine._contexts, engine._closed = 2, False
-    engine.__del__()
-    assert freed == ["context"]
-    engine.return_context(2)
-    assert freed == ["context", "context", "model"]
-    engine._model = None
+    monkeypatch.setattr(llama_api, "load", Watched)
+    assistant = load("ola-nano")
+    held = assistant.reader.engine.new_cache()
+    gc.collect()
+    freed.clear()
+    del assistant
+    gc.collect()
+    assert freed == []
+    del held
+    gc.collect()
+    assert freed[-1] == "llama_model_free"
+    assert freed.count("llama_free") >= 1
+    assert freed.count("llama_model_free") == 1
 
 
 def test_a_conversation_longer_than_the_context_is_refused(engine: LlamaEngine) -> None:
@@ -242,3 +247,10 @@ def test_structures_of_another_release_are_noticed() -> None:
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(ModelConfigError, match=r"one of auto, torch, llama\.cpp, but is 'gpu'"):
         load("ola-nano", engine="gpu")  # type: ignore[arg-type]
+
+
+def test_a_script_with_an_assistant_among_its_globals_ends_well(nano: Assistant) -> None:
+    """The engine is freed last of all, when what llama.cpp reports to is gone."""
+    script = "import unisono; a = unisono.load('ola-nano'); c = a.reader.engine.new_cache()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

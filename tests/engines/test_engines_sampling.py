@@ -135,3 +135,10 @@ def test_impossible_settings_are_refused(field: str, value: object) -> None:
 def test_stop_texts_in_every_form() -> None:
     assert GenerationSettings(stop="END").stop == ("END",)  # type: ignore[arg-type]
     assert GenerationSettings(stop=["a", "b"]).stop == ("a", "b")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-20, 1e-45, 1e-308])
+def test_a_temperature_near_zero_takes_the_likeliest(temperature: float) -> None:
+    settings = GenerationSettings(temperature=temperature)
+    found = filtered_probabilities(torch.tensor([-50.0, 30.0, 29.0, float("-inf")]), settings)
+    assert found.tolist() == [0.0, 1.0, 0.0, 0.0]

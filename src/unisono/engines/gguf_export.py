@@ -11,14 +11,12 @@ docs/decisions/0004-quantised-inference.md says which types and why.
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from filelock import FileLock
 from transformers import PreTrainedConfig
 
 from unisono.engines.gguf_file import describe
@@ -61,16 +59,12 @@ def exported(
         raise ModelConfigError(f"quantization must be int8 or int4, but is {quantization!r}")
     check_config(config)
     source = Checkpoint(folder)
-    cache = Cache.at(None)
-    derived = cache.folder / "derived" / _key(source, config, quantization)
-    if derived.is_dir():
-        return derived
-    with cache.faults():
-        derived.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(derived.with_suffix(".lock")):
-            if not derived.is_dir():  # another process may have written it meanwhile
-                _write_folder(derived, source, config, quantization, progress or QuietProgress())
-    return derived
+
+    def write(new: Path) -> None:
+        write_gguf(new / _FILE, source, config, quantization, progress or QuietProgress())
+        describe(new / _FILE, new)
+
+    return Cache.at(None).derived(_key(source, config, quantization), write)
 
 
 def gguf_path(derived: Path) -> Path:
@@ -83,25 +77,6 @@ def _key(source: Checkpoint, config: PreTrainedConfig, quantization: str) -> str
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in source.paths]
     facts = json.dumps([_FORMAT, quantization, stats, config.to_json_string()])
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
-
-
-def _write_folder(
-    derived: Path,
-    source: Checkpoint,
-    config: PreTrainedConfig,
-    precision: Precision,
-    progress: Progress,
-) -> None:
-    """The folder appears whole or not at all; what a killed process left is removed."""
-    unfinished = derived.with_name(f".unfinished-{derived.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    try:
-        write_gguf(unfinished / _FILE, source, config, precision, progress)
-        describe(unfinished / _FILE, unfinished)
-        os.replace(unfinished, derived)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_gguf(

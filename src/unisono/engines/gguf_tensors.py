@@ -76,7 +76,7 @@ class Tensor:
     key: str
     name: str
     type_name: str
-    rotaryhead_width: int | None
+    rotary_head_width: int | None
     progress: Progress
 
     @cached_property
@@ -110,12 +110,12 @@ class Tensor:
 
     def _blocks(self) -> Iterator[np.ndarray]:
         # Whole heads at once, for their rows change places.
-        head_width = self.rotaryhead_width or 1
+        head_width = self.rotary_head_width or 1
         width = int(np.prod(self.shape[1:]))
         step = max(1, _VALUES_AT_ONCE // (width * head_width)) * head_width
         for start in range(0, self.shape[0], step):
             rows = self.source.rows(self.key, start, min(start + step, self.shape[0]))
-            yield interleave(rows, head_width) if self.rotaryhead_width else rows
+            yield interleave(rows, head_width) if self.rotary_head_width else rows
 
 
 def interleave(rows: np.ndarray, head_width: int) -> np.ndarray:

@@ -131,6 +131,11 @@ _SIGNATURES = {
     "llama_batch_get_one": (Batch, (POINTER(c_int32), c_int32)),
     "llama_decode": (c_int32, (c_void_p, Batch)),
     "llama_get_logits_ith": (POINTER(c_float), (c_void_p, c_int32)),
+    "llama_adapter_lora_init": (c_void_p, (c_void_p, c_char_p)),
+    "llama_set_adapters_lora": (
+        c_int32,
+        (c_void_p, POINTER(c_void_p), c_size_t, POINTER(c_float)),
+    ),
 }
 
 

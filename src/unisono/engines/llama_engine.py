@@ -7,8 +7,11 @@ import ctypes
 import os
 import threading
 import time
+import weakref
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +20,7 @@ from torch import Tensor
 from unisono.engines import llama_api
 from unisono.engines.gguf_file import TokenEmbeddings
 from unisono.engines.protocol import Engine, KVCache
-from unisono.errors import ModelConfigError
+from unisono.errors import EngineError, ModelConfigError
 
 _READ_AT_ONCE = 256
 """Positions of a prompt computed in one call: between two calls Ctrl-C is heard."""
@@ -40,7 +43,20 @@ class LlamaCache:
     def __init__(self, engine: "LlamaEngine") -> None:
         self._engine = engine
         self._length = 0
-        self.context = engine.take_context()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.context = self._engine.take_context()
+        # Not __del__: when the interpreter ends, what that would need may be gone before it.
+        self._return = weakref.finalize(self, self._engine.return_context, self.context)
+        self._return.atexit = False
+
+    def begin_anew(self) -> None:
+        """Be empty, in another context: this one failed, and nobody knows what it holds."""
+        self._return.detach()
+        self._engine.drop_context(self.context)
+        self._length = 0
+        self._begin()
 
     @property
     def length(self) -> int:
@@ -57,10 +73,6 @@ class LlamaCache:
         self._length = min(length, self._length)
         self._engine.forget(self.context, self._length)
 
-    def __del__(self) -> None:
-        if hasattr(self, "context"):
-            self._engine.return_context(self.context)
-
 
 class LlamaEngine(Engine):
     """Steps a GGUF file with llama.cpp, weights as quantised in the file."""
@@ -72,6 +84,7 @@ class LlamaEngine(Engine):
         *,
         context_length: int | None = None,
         stop_ids: frozenset[int] | None = None,
+        adapters: Sequence[Path] = (),
     ) -> None:
         """Load a model.
 
@@ -82,6 +95,7 @@ class LlamaEngine(Engine):
                 for. A cache takes memory for all of them as they fill.
             stop_ids: tokens that end an answer; by default, those the file's vocabulary names.
                 A file without a vocabulary names none.
+            adapters: see `use_adapters`.
 
         Raises:
             ModelConfigError: llama.cpp cannot be used here, or cannot read the file.
@@ -91,7 +105,7 @@ class LlamaEngine(Engine):
         self._library = library = llama_api.load()
         self._lock = threading.RLock()  # re-entered when a cache is collected inside it
         self._spare_contexts: list[int] = []
-        self._contexts, self._closed = 0, False
+        self._contexts = 0
         parameters = library.llama_model_default_params()
         parameters.n_gpu_layers = 0
         if "Q4_0" in embeddings.model_type:
@@ -99,6 +113,8 @@ class LlamaEngine(Engine):
         self._model = library.llama_model_load_from_file(os.fsencode(path), parameters)
         if not self._model:
             raise ModelConfigError(f"llama.cpp cannot read {path.name!r}")
+        # Every cache's own finaliser holds on to the engine, so this one comes last.
+        weakref.finalize(self, _free, library, self._spare_contexts, self._model).atexit = False
         self._embeddings = embeddings
         vocabulary = library.llama_model_get_vocab(self._model)
         self.vocabulary_size = library.llama_vocab_n_tokens(vocabulary)
@@ -107,6 +123,8 @@ class LlamaEngine(Engine):
         trained = library.llama_model_n_ctx_train(self._model)
         self.context_length = min(context_length or trained, trained)
         self.stop_ids = self._named_stop_ids(vocabulary) if stop_ids is None else stop_ids
+        self._loaded_adapters: dict[Path, int] = {}
+        self.use_adapters(adapters)
         self._threads = self._all_threads = torch.get_num_threads()
         self._crowded_steps, self._next_crowded_steps = 0, _STEPS_ALONE[0]
         self._alone_s = self._time_of_a_step_alone()
@@ -114,6 +132,28 @@ class LlamaEngine(Engine):
     def _named_stop_ids(self, vocabulary: int) -> frozenset[int]:
         ends = self._library.llama_vocab_is_eog
         return frozenset(t for t in range(self.vocabulary_size) if ends(vocabulary, t))
+
+    def use_adapters(self, paths: Sequence[Path]) -> None:
+        """Add LoRA adapters to the weights, in all caches made from now on; () removes them.
+
+        Caches made before go on as they were: what they hold was read with other weights.
+
+        Args:
+            paths: GGUF files, see `llama_adapter`; what they add is summed.
+
+        Raises:
+            ModelConfigError: llama.cpp cannot read a file, or it is for another model.
+        """
+        self._adapters = tuple(self._load_adapter(path) for path in paths)
+
+    def _load_adapter(self, path: Path) -> int:
+        if path not in self._loaded_adapters:
+            adapter = self._library.llama_adapter_lora_init(self._model, os.fsencode(path))
+            if not adapter:
+                raise ModelConfigError(f"the adapter {path.name!r} does not fit the model")
+            # Freed with the model: contexts in use may still have it.
+            self._loaded_adapters[path] = adapter
+        return self._loaded_adapters[path]
 
     def embed(self, ids: Sequence[int]) -> Tensor:
         """[T, D]: the token embeddings of `ids`."""
@@ -124,10 +164,19 @@ class LlamaEngine(Engine):
         return LlamaCache(self)
 
     def take_context(self) -> int:
-        """An empty context, a spare one if there is one."""
+        """An empty context with the adapters, a spare one if there is one."""
         with self._lock:
-            if self._spare_contexts:
-                return self._spare_contexts.pop()
+            context = self._spare_contexts.pop() if self._spare_contexts else self._new_context()
+        self._add_adapters(context)
+        return context
+
+    def _add_adapters(self, context: int) -> None:
+        times = Counter(self._adapters)  # llama.cpp takes each one once
+        pointers = (ctypes.c_void_p * len(times))(*times)
+        scales = (ctypes.c_float * len(times))(*times.values())
+        self._library.llama_set_adapters_lora(context, pointers, len(times), scales)
+
+    def _new_context(self) -> int:
         parameters = self._library.llama_context_default_params()
         parameters.n_ctx = self.context_length
         parameters.n_batch = parameters.n_ubatch = _READ_AT_ONCE
@@ -135,29 +184,24 @@ class LlamaEngine(Engine):
         context: int | None = self._library.llama_init_from_model(self._model, parameters)
         if not context:
             raise MemoryError(f"no memory for a context of {self.context_length} tokens")
-        with self._lock:
-            self._contexts += 1
+        self._contexts += 1
         return context
 
     def return_context(self, context: int) -> None:
         """Keep a context for the next conversation, or free it when enough are kept."""
         with self._lock:
-            keep = not self._closed and len(self._spare_contexts) < _SPARE_CONTEXTS
+            keep = len(self._spare_contexts) < _SPARE_CONTEXTS
             if keep:
                 self.forget(context, 0)
                 self._spare_contexts.append(context)
-        if not keep:
-            self._free([context])
+                return
+        self.drop_context(context)
 
-    def _free(self, contexts: list[int]) -> None:
-        """Free contexts, and after the last of a closed engine the model that they use."""
-        for context in contexts:
-            self._library.llama_free(context)
+    def drop_context(self, context: int) -> None:
+        """Free a context that is of no more use."""
         with self._lock:
-            self._contexts -= len(contexts)
-            last = self._closed and self._contexts == 0
-        if last:
-            self._library.llama_model_free(self._model)
+            self._contexts -= 1
+        self._library.llama_free(context)
 
     def forget(self, context: int, length: int) -> None:
         """Remove the positions from `length` on."""
@@ -232,18 +276,19 @@ class LlamaEngine(Engine):
         self._library.llama_set_n_threads(cache.context, threads, threads)
         status = self._library.llama_decode(cache.context, batch)
         if status != 0:
-            raise RuntimeError(f"llama.cpp could not read {batch.n_tokens} tokens: {status}")
+            cache.begin_anew()
+            raise EngineError(f"llama.cpp could not read {batch.n_tokens} tokens: {status}")
         cache.advance(batch.n_tokens)
         pointer = self._library.llama_get_logits_ith(cache.context, -1)
         view = np.ctypeslib.as_array(pointer, shape=(self.vocabulary_size,))
         return torch.from_numpy(view.copy())
 
-    def __del__(self) -> None:
-        # The garbage collector may finalise an engine before its caches: the last one out
-        # frees the model.
-        if getattr(self, "_model", None):
-            self._closed = True
-            self._free(self._spare_contexts)
+
+def _free(library: Any, contexts: list[int], model: int) -> None:
+    """What is left when nobody uses an engine any more."""
+    for context in contexts:
+        library.llama_free(context)
+    library.llama_model_free(model)
 
 
 def _own(cache: KVCache) -> LlamaCache:

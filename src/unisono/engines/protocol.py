@@ -38,12 +38,15 @@ class Engine(ABC):
         width: D, of the embeddings it reads.
         context_length: the most positions a cache can hold.
         stop_ids: tokens that end an answer.
+        conversations: caches that may be stepped at the same time, each from a thread of its own;
+            1: calls must be serialised.
     """
 
     name: str
     width: int
     context_length: int
     stop_ids: frozenset[int]
+    conversations: int = 1
 
     @abstractmethod
     def embed(self, ids: Sequence[int]) -> Tensor:

@@ -8,6 +8,12 @@ from torch import Tensor
 
 from unisono.engines.settings import GenerationSettings
 
+_LEAST_TEMPERATURE = 1e-30
+"""That float32 can divide by."""
+
+_SORTED_FIRST = 1024
+"""Tokens that are nearly always enough for top_p."""
+
 
 class Sampler:
     """Picks one answer's tokens; knows the tokens it picked so far."""
@@ -47,14 +53,27 @@ def filtered_probabilities(logits: Tensor, settings: GenerationSettings) -> Tens
 
     In the order of transformers: top_k, top_p of what top_k left, min_p.
     """
-    probabilities = torch.softmax(logits / settings.temperature, dim=-1)
-    ordered, ids = probabilities.sort(descending=True)
+    # The largest becomes 0 first: a temperature near 0 makes others -inf, and never inf - inf.
+    scaled = (logits - logits.max()) / max(settings.temperature, _LEAST_TEMPERATURE)
+    probabilities = torch.softmax(scaled, dim=-1)
+    if settings.top_k or settings.top_p < 1:
+        probabilities = _top(probabilities, settings)
+    if settings.min_p:
+        unlikely = probabilities < settings.min_p * probabilities.max()
+        probabilities = probabilities.masked_fill(unlikely, 0)
+    return probabilities / probabilities.sum()
+
+
+def _top(probabilities: Tensor, settings: GenerationSettings) -> Tensor:
+    """[V] -> [V]: the likeliest by top_k and top_p; to sort them all takes milliseconds."""
+    size = len(probabilities)
+    count = min(settings.top_k or _SORTED_FIRST, size)
+    ordered, ids = probabilities.topk(count)
+    if not settings.top_k and float(ordered.sum()) < settings.top_p:
+        ordered, ids = probabilities.sort(descending=True)
     if settings.top_k:
-        ordered[settings.top_k :] = 0
         ordered = ordered / ordered.sum()
-    keep = ordered >= settings.min_p * ordered[0]
     if settings.top_p < 1:
         # A token stays while those before it do not reach top_p: the first one always does.
-        keep &= ordered.cumsum(-1) - ordered < settings.top_p
-    kept = torch.zeros_like(probabilities).scatter(-1, ids, ordered * keep)
-    return kept / kept.sum()
+        ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered >= settings.top_p, 0)
+    return torch.zeros_like(probabilities).scatter(-1, ids, ordered)

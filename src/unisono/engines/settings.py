@@ -1,6 +1,7 @@
 """How an answer is generated: its length, its randomness, and where it ends."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from unisono.errors import ConversationError
 
@@ -42,6 +43,17 @@ class GenerationSettings:
         seed_fits = self.seed is None or -(2**63) <= self.seed < 2**64
         _must(seed_fits, "seed", "a whole number of 64 bits", self.seed)
         _must(all(self.stop), "stop", "texts that are not empty", self.stop)
+
+
+def stop_ids(*configs: Any) -> frozenset[int]:
+    """Tokens that end an answer: those of the first config that names any.
+
+    Args:
+        *configs: a model's generation config, then its own config; None is passed over.
+    """
+    named = (getattr(config, "eos_token_id", None) for config in configs)
+    ids = next((ids for ids in named if ids is not None), ())
+    return frozenset([ids] if isinstance(ids, int) else ids)
 
 
 def _must(holds: bool, name: str, what: str, value: object) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, GenerationConfig, PreTrainedModel
 
 from unisono.engines.protocol import Engine, KVCache
+from unisono.engines.settings import stop_ids
 
 
 class TorchCache:
@@ -29,13 +30,21 @@ class TorchCache:
 class TorchEngine(Engine):
     """Steps a transformers model. Shapes: T tokens, D width, V vocabulary."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(
+        self, model: PreTrainedModel, *, generation_config: GenerationConfig | None = None
+    ) -> None:
+        """Step a model.
+
+        Args:
+            model: the language model alone.
+            generation_config: what says where an answer ends; the model's own if it does not.
+        """
         self.model = model.eval()
         self.name = f"torch {str(model.dtype).removeprefix('torch.')} on {model.device.type}"
         config = model.config
         self.width = config.hidden_size
         self.context_length = config.max_position_embeddings
-        self.stop_ids = _stop_ids(model)
+        self.stop_ids = stop_ids(generation_config, model.generation_config, config)
 
     @torch.inference_mode()
     def embed(self, ids: Sequence[int]) -> Tensor:
@@ -65,11 +74,3 @@ class TorchEngine(Engine):
     def step(self, token: int, cache: KVCache) -> Tensor:
         """Read one token; the logits [V] after it."""
         return self.read(self.embed([token]), cache)
-
-
-def _stop_ids(model: PreTrainedModel) -> frozenset[int]:
-    eos = model.generation_config.eos_token_id if model.generation_config else None
-    eos = model.config.eos_token_id if eos is None else eos
-    if eos is None:
-        return frozenset()
-    return frozenset(eos if isinstance(eos, list) else [eos])

@@ -1,0 +1,166 @@
+"""Several conversations in one pass: each is read as though it were alone."""
+
+import gc
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from unisono import Assistant, load
+from unisono.engines import GenerationSettings
+from unisono.engines.llama_engine import LlamaEngine
+from unisono.engines.shared_llama import SharedLlamaEngine
+from unisono.errors import ContextLengthError
+
+QUESTIONS = [
+    "Name three birds.",
+    "What is rain?",
+    "Why is the sky blue?",
+    "Hello!",
+    "Count to ten.",
+]
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def shared() -> Assistant:
+    return load("ola-nano", conversations=len(QUESTIONS), context_length=512)
+
+
+@pytest.fixture
+def engine(shared: Assistant) -> SharedLlamaEngine:
+    found = shared.reader.engine
+    assert isinstance(found, SharedLlamaEngine)
+    return found
+
+
+def side_by_side(*works: Callable[[], None]) -> None:
+    """Run works in threads; the first error is raised here."""
+    errors: list[BaseException] = []
+
+    def run(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    if errors:
+        raise errors[0]
+
+
+def ids_of(assistant: Assistant, question: str) -> list[int]:
+    return list(assistant.reader.processor.prompt(question).ids)
+
+
+def alone(engine: SharedLlamaEngine, ids: list[int]) -> tuple[list[int], list[Tensor]]:
+    """Greedy tokens, and the logits each was picked from, while nobody else asks."""
+    cache, tokens = engine.new_cache(), []
+    logits = [engine.read(engine.embed(ids), cache)]
+    for _ in range(STEPS):
+        tokens.append(int(logits[-1].argmax()))
+        logits.append(engine.step(tokens[-1], cache))
+    return tokens, logits
+
+
+def test_nobody_reads_what_another_wrote(nano: Assistant, engine: SharedLlamaEngine) -> None:
+    asked = {question: ids_of(nano, question) for question in QUESTIONS}
+    expected = {question: alone(engine, ids) for question, ids in asked.items()}
+    worst: list[float] = []
+
+    def follow(question: str) -> None:
+        tokens, logits = expected[question]
+        cache = engine.new_cache()
+        found = [engine.read(engine.embed(asked[question]), cache)]
+        found += [engine.step(token, cache) for token in tokens]
+        worst.append(
+            min(
+                float(torch.cosine_similarity(one, other, dim=0))
+                for one, other in zip(found, logits, strict=True)
+            )
+        )
+
+    side_by_side(*(lambda q=q: follow(q) for q in QUESTIONS))  # type: ignore[misc]
+    assert len(worst) == len(QUESTIONS)
+    assert min(worst) > 0.999
+
+
+def test_eight_bits_say_what_four_said(nano: Assistant, engine: SharedLlamaEngine) -> None:
+    """The weights are the file's, rounded to 0.4 %; products are computed with other roundings."""
+    four = nano.reader.engine
+    for question in QUESTIONS:
+        ids = ids_of(nano, question)
+        expected = four.read(four.embed(ids), four.new_cache())
+        found = engine.read(engine.embed(ids), engine.new_cache())
+        assert int(found.argmax()) == int(expected.argmax())
+        assert torch.cosine_similarity(found, expected, dim=0) > 0.99
+
+
+def test_a_cache_is_cut_and_read_again(engine: SharedLlamaEngine, nano: Assistant) -> None:
+    ids = ids_of(nano, QUESTIONS[0])
+    cache = engine.new_cache()
+    first = engine.read(engine.embed(ids), cache)
+    engine.step(1234, cache)
+    cache.truncate(len(ids) - 1)
+    again = engine.read(engine.embed(ids[-1:]), cache)
+    assert cache.length == len(ids)
+    assert torch.cosine_similarity(first, again, dim=0) > 0.999
+
+
+def test_one_that_is_dropped_makes_room(engine: SharedLlamaEngine, nano: Assistant) -> None:
+    held = [engine.new_cache() for _ in QUESTIONS]
+    waited: list[object] = []
+    thread = threading.Thread(target=lambda: waited.append(engine.new_cache()))
+    thread.start()
+    thread.join(0.3)
+    assert not waited
+    del held[0]
+    gc.collect()
+    thread.join(10)
+    assert len(waited) == 1
+    # It knows nothing of the conversation whose place it took.
+    cache = waited.pop()
+    ids = ids_of(nano, QUESTIONS[1])
+    found = engine.read(engine.embed(ids), cache)  # type: ignore[arg-type]
+    held.clear()
+    assert torch.cosine_similarity(found, alone(engine, ids)[1][0], dim=0) > 0.999
+
+
+def test_one_that_stops_early_holds_up_nobody(engine: SharedLlamaEngine, nano: Assistant) -> None:
+    def ask(question: str, most: int) -> None:
+        settings = GenerationSettings(max_new_tokens=most, temperature=0.0)
+        tokens = engine.generate(engine.embed(ids_of(nano, question)), engine.new_cache(), settings)
+        assert 0 < len(list(tokens)) <= most
+
+    works = [(question, 2 + 6 * place) for place, question in enumerate(QUESTIONS)]
+    side_by_side(*(lambda w=w: ask(*w) for w in works))  # type: ignore[misc]
+
+
+def test_too_much_for_all_is_an_error_of_each(engine: SharedLlamaEngine, nano: Assistant) -> None:
+    long = engine.embed([1234] * 600)
+    with pytest.raises(ContextLengthError):
+        next(engine.generate(long, engine.new_cache(), GenerationSettings()))
+    found = engine.read(engine.embed(ids_of(nano, "Hello!")), engine.new_cache())
+    assert torch.isfinite(found).all()
+
+
+def test_answers_stream_side_by_side(shared: Assistant) -> None:
+    texts: dict[str, str] = {}
+
+    def ask(question: str) -> None:
+        texts[question] = shared.chat(question, max_new_tokens=12, temperature=0.0).text
+
+    side_by_side(*(lambda q=q: ask(q) for q in QUESTIONS))  # type: ignore[misc]
+    assert all(texts[question].strip() for question in QUESTIONS)
+    assert len(set(texts.values())) == len(QUESTIONS)
+
+
+def test_others_have_one_conversation_at_a_time(nano: Assistant) -> None:
+    assert isinstance(nano.reader.engine, LlamaEngine)
+    assert nano.reader.engine.conversations == 1
