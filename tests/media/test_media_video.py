@@ -1,7 +1,9 @@
+import io
 import random
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from unisono import errors
 from unisono.media import Limits, load_video
@@ -170,3 +172,32 @@ def test_damage_raises_media_errors_only(make_video, form, codec):
     assert faults
     assert not any("\n" in fault for fault in faults)
     assert len(load_video(data, frames=5).frames) == 5
+
+
+def picture(shade: int, size: tuple[int, int] = (32, 24)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", size, (shade, shade, shade)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_video_may_be_its_frames():
+    video = load_video([picture(10 * i) for i in range(9)], frames=5)
+    assert video.frames.shape == (5, 24, 32, 3)
+    assert video.frames[:, 0, 0, 0].tolist() == [0, 20, 40, 60, 80]
+    assert video.times_s.tolist() == [0, 2, 4, 6, 8]
+    assert (video.duration_s, video.audio) == (9.0, None)
+
+
+def test_frames_of_other_sizes_take_the_first_ones():
+    video = load_video([picture(5), picture(200, (64, 64))])
+    assert video.frames.shape == (2, 24, 32, 3)
+    assert video.frames[1].mean() == pytest.approx(200)
+
+
+def test_frames_that_are_none():
+    with pytest.raises(errors.MediaEmptyError, match="no frames"):
+        load_video([])
+    with pytest.raises(errors.MediaDecodeError):
+        load_video([picture(1), b"no picture"])
+    with pytest.raises(errors.MediaTooLargeError, match="take fewer frames"):
+        load_video([picture(1)] * 3, limits=Limits(max_clip_pixels=32 * 24 * 2))

@@ -1,6 +1,6 @@
 """Models and parts by name: what there is, where it comes from, and verified files on disk."""
 
-from unisono.hub.archives import deb_files
+from unisono.hub.archives import deb_files, npm_files
 from unisono.hub.cache import Cache, default_cache_folder
 from unisono.hub.catalog import (
     Catalog,
@@ -32,6 +32,7 @@ __all__ = [
     "fetch_model",
     "fetch_part",
     "load_catalog",
+    "npm_files",
     "read_catalog",
     "sha256_of",
     "terminal_progress",

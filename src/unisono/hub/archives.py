@@ -85,6 +85,17 @@ def deb_files(path: Path) -> Iterator[tarfile.TarFile]:
             yield archive
 
 
+@contextmanager
+def npm_files(path: Path) -> Iterator[tarfile.TarFile]:
+    """The files of an npm package (or any tar file), as a tar stream to read once, in order.
+
+    Raises:
+        ArchiveError: the package is broken.
+    """
+    with _broken(path), tarfile.open(path, mode="r|*") as archive:
+        yield archive
+
+
 def _find(archive: tarfile.TarFile, member: str, archive_name: str) -> Iterator[bytes]:
     wanted = PurePosixPath(member)  # './usr/x' and 'usr/x' are the same path
     for info in archive:

@@ -4,6 +4,7 @@
     verified/<part>/<file>.json     stamps: this file was hashed and has not changed since
     downloads/<part>/               what is being fetched; may be deleted at any time
     locks/<part>.lock               held by the one process that fetches this part
+    derived/<name>/                 made from fetched files or a user's own; may be deleted
 
 Knows paths, locks and what a full disk means; nothing of networks.
 """
@@ -11,7 +12,7 @@ Knows paths, locks and what a full disk means; nothing of networks.
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,28 @@ class Cache:
         finally:
             lock.release()
 
+    def derived(self, name: str, write: Callable[[Path], None]) -> Path:
+        """A folder of files made from others, from the cache or made now.
+
+        It appears whole or not at all; what a killed process left of it is removed.
+
+        Args:
+            name: another one whenever the content would be another.
+            write: fills the empty folder it is given.
+
+        Raises:
+            CacheError: the cache cannot be written.
+        """
+        folder = self.folder / "derived" / name
+        if folder.is_dir():
+            return folder
+        with self.faults():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):
+                if not folder.is_dir():  # another process may have made it meanwhile
+                    _fill(folder, write)
+        return folder
+
     @contextmanager
     def faults(self) -> Iterator[None]:
         """Turn what the operating system says about the cache into one line.
@@ -126,3 +149,14 @@ class Cache:
                 f"the cache '{self.folder}' cannot be used: {why}; {advice}, "
                 "or set UNISONO_CACHE to another folder"
             ) from error
+
+
+def _fill(folder: Path, write: Callable[[Path], None]) -> None:
+    unfinished = folder.with_name(f".unfinished-{folder.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        write(unfinished)
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

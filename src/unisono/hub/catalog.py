@@ -176,8 +176,8 @@ class ModelEntry(_Entry):
 class Catalog(_Entry):
     """All models and parts, by name."""
 
-    models: dict[str, ModelEntry]
-    parts: dict[str, Part]
+    models: dict[str, ModelEntry] = Field(default_factory=dict)
+    parts: dict[str, Part] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _roles_name_parts(self) -> "Catalog":

@@ -2,6 +2,7 @@
 
 from unisono.media.audio import SAMPLE_RATE_HZ, AudioSource, Resampler, load_audio, resample
 from unisono.media.image import ImageSource, load_image
+from unisono.media.measure import VideoCost, image_pixels, video_cost
 from unisono.media.source import (
     DEFAULT_LIMITS,
     Limits,
@@ -10,7 +11,7 @@ from unisono.media.source import (
     Waveform,
     open_source,
 )
-from unisono.media.video import Video, VideoSource, load_video
+from unisono.media.video import Video, VideoSource, load_sound_of_video, load_video, walk_video
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -22,11 +23,16 @@ __all__ = [
     "Resampler",
     "Source",
     "Video",
+    "VideoCost",
     "VideoSource",
     "Waveform",
+    "image_pixels",
     "load_audio",
     "load_image",
+    "load_sound_of_video",
     "load_video",
     "open_source",
     "resample",
+    "video_cost",
+    "walk_video",
 ]

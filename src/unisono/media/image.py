@@ -60,6 +60,17 @@ def load_image(source: ImageSource, *, limits: Limits = DEFAULT_LIMITS) -> Image
             raise MediaTruncatedError(f"{media.name} is cut short: {reason}") from None
 
 
+def image_size(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """Width and height as a file's header says, before its orientation is applied.
+
+    Raises:
+        MediaError: as `load_image`, for what the header shows.
+    """
+    with open_source(source, "image", limits) as media, _open_image(media) as picture:
+        _check_pixels(picture.size, media.name, limits)
+        return picture.size
+
+
 def _load_file(media: OpenedSource, limits: Limits) -> Image.Image:
     with _open_image(media) as picture:
         _check_pixels(picture.size, media.name, limits)

@@ -5,8 +5,9 @@ rotation applied) and at the size they were coded in; how many pixels a model se
 processor's affair.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -26,9 +27,15 @@ from unisono.media.container import (
     decoded_frames,
     open_container,
 )
+from unisono.media.image import ImageSource, load_image
 from unisono.media.source import DEFAULT_LIMITS, Limits, OpenedSource, Source, open_source
 
-VideoSource = Source
+VideoSource = Source | Sequence[ImageSource]
+"""A file; or its frames, one picture each, as data sets store them."""
+
+_SAME_TIME_S = 1e-3
+FRAMES_PER_S = 1.0
+"""What frames without a file are taken for: as training data samples them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,7 @@ def load_video(
 
     Of n frames those numbered linspace(0, n - 1, frames), cut to integers, are taken (as
     Ola does it); they are counted in display order. Only the frames taken are kept in memory.
+    A video given as a list of its frames has no sound.
 
     Raises MediaNotFoundError, MediaAccessError, MediaDecodeError, MediaStreamMissingError (no
     video stream; missing sound is no error), MediaTruncatedError, MediaEmptyError, and
@@ -64,7 +72,9 @@ def load_video(
     """
     if frames < 1:
         raise ValueError(f"frames must be at least 1, but is {frames}")
-    with open_source(source, "video", limits) as media:
+    if isinstance(source, list | tuple):
+        return _of_pictures(source, frames, limits)
+    with open_source(cast("Source", source), "video", limits) as media:
         picks = _pick_frames(media, frames, limits)
         audio = _audio_or_none(media, limits) if with_audio else None
     return Video(
@@ -75,9 +85,70 @@ def load_video(
     )
 
 
+def walk_video(
+    source: Source, *, every_s: float, side_px: int, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[float, float, NDArray[np.uint8]]]:
+    """Small frames at intervals, one after another, in one pass and little memory.
+
+    Args:
+        source: the video.
+        every_s: at least so many seconds from one to the next; 0 for all.
+        side_px: longer side of what is given out; smaller frames stay as they are.
+        limits: see `load_video`.
+
+    Yields:
+        When the frame appears and when it ends in the video, in seconds from its first frame,
+        and uint8 [H, W, 3].
+
+    Raises:
+        MediaError: see `load_video`.
+    """
+    with open_source(source, "video", limits) as media, open_container(media) as container:
+        stream = _video_stream(container, media.name, limits)
+        stream.thread_type = "AUTO"
+        track, last_s = _Picks(), -np.inf
+        for frame in decoded_frames(container, stream, media.name):
+            time_s = _track_time(track, frame, stream) - track.first_s
+            check_seconds_so_far(track.last_s - track.first_s, media.name, limits)
+            track.count += 1
+            if time_s - last_s >= every_s - _SAME_TIME_S:
+                _check_frame_pixels(frame.width, frame.height, media.name, limits)
+                last_s = time_s
+                small = _upright_rgb(_shrunk(frame, side_px), [], media.name)
+                yield time_s, track.last_s - track.first_s, small
+        if not track.count:
+            raise MediaEmptyError(f"{media.name} has no video frames")
+
+
+def load_sound_of_video(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Samples | None:
+    """All of a video's sound, float32 [T] at 16 kHz; None if it has none.
+
+    Raises:
+        MediaError: see `load_video`.
+    """
+    with open_source(source, "video", limits) as media:
+        return _audio_or_none(media, limits)
+
+
 def spread(count: int, frames: int) -> NDArray[np.int64]:
     """Indices of `frames` evenly spaced among `count` frames; all of them when fewer."""
     return np.linspace(0, count - 1, min(frames, count)).astype(np.int64)
+
+
+def _of_pictures(pictures: Sequence[ImageSource], frames: int, limits: Limits) -> Video:
+    """Frames given one by one; all take the first one's size."""
+    if not pictures:
+        raise MediaEmptyError("video has no frames")
+    numbers = spread(len(pictures), frames)
+    taken = [load_image(pictures[number], limits=limits) for number in numbers]
+    size = taken[0].size
+    if len(taken) * size[0] * size[1] > limits.max_clip_pixels:
+        raise MediaTooLargeError(
+            f"video: {len(taken)} frames of {size[0]:,} × {size[1]:,} are more than "
+            f"{limits.max_clip_pixels:,} pixels; take fewer frames"
+        )
+    alike = [np.asarray(one if one.size == size else one.resize(size)) for one in taken]
+    return Video(np.stack(alike), numbers / FRAMES_PER_S, len(pictures) / FRAMES_PER_S, None)
 
 
 @dataclass
@@ -186,6 +257,14 @@ def _upright_rgb(frame: Any, earlier: list[NDArray[np.uint8]], name: str) -> NDA
     except (ValueError, av.FFmpegError) as error:
         raise MediaDecodeError(f"{name} has a frame that cannot be shown: {error}") from None
     return np.ascontiguousarray(np.rot90(picture, quarter_turns))
+
+
+def _shrunk(frame: Any, side_px: int) -> Any:
+    scale = side_px / max(frame.width, frame.height)
+    if scale >= 1:
+        return frame
+    width, height = (max(1, round(side * scale)) for side in (frame.width, frame.height))
+    return frame.reformat(width=width, height=height, format="rgb24")
 
 
 def _audio_or_none(media: OpenedSource, limits: Limits) -> Samples | None:

@@ -8,6 +8,7 @@ no further token is computed.
 import time
 from collections.abc import Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from unisono.runtime.events import (
     Usage,
 )
 from unisono.runtime.features import FeatureCache
+from unisono.runtime.late_encoders import LateEncoders
 from unisono.runtime.speaker import Speaker
 from unisono.runtime.text_stream import TextStream
 from unisono.speech import SentenceSplitter, Voice
@@ -57,7 +59,7 @@ class Reader:
 
     processor: OlaProcessor
     engine: Engine
-    encoders: OlaEncoders | None = None
+    encoders: OlaEncoders | LateEncoders | None = None
     features: FeatureCache = field(default_factory=FeatureCache)
 
     @torch.inference_mode()
@@ -73,9 +75,13 @@ class Reader:
     def _encode(self, spans: Sequence[MediaSpan]) -> dict[int, list[Tensor]]:
         if self.encoders is None:
             raise RuntimeError("a model without encoders cannot be given media")
+        encoders = self.encoders
+        if isinstance(encoders, LateEncoders):
+            encoders = encoders.loaded
         tensors = self.processor.media_tensors(spans)
-        device = next(self.encoders.parameters()).device
-        return self.encoders.each(**{name: one.to(device) for name, one in tensors.items()})
+        device = next(encoders.parameters()).device
+        moved: dict[str, Any] = {name: one.to(device) for name, one in tensors.items()}
+        return encoders.each(**moved)
 
 
 @dataclass(frozen=True)

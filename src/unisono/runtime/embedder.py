@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from unisono.allocator import keep_memory
 from unisono.errors import ConversationError, UnisonoError, UnsupportedModalityError
 from unisono.media import SAMPLE_RATE_HZ, load_audio, load_image, load_video
 from unisono.models import OnePeaceModel, OnePeaceProcessor
@@ -76,6 +77,8 @@ class Embedder:
     ) -> None:
         self.model = model.eval()
         self.processor = processor
+        if model.device.type == "cpu":
+            keep_memory()
         self.name = name
         self.fingerprint = fingerprint or name
         self.width = int(model.config.hidden_size)

@@ -2,30 +2,30 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
-from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedConfig
+from transformers import GenerationConfig
 
-from unisono.engines import Engine, GenerationSettings, TorchEngine, llama_api
+from unisono.engines import GenerationSettings, TorchEngine
 from unisono.engines.gguf_export import Quantization
-from unisono.engines.gguf_file import TokenEmbeddings, load_tokenizer, prepare
-from unisono.engines.llama_engine import LlamaEngine
 from unisono.errors import ModelConfigError, UnisonoError, UnknownModelError, VoiceError
-from unisono.hub import ModelEntry, default_cache_folder, fetch_part, load_catalog
+from unisono.hub import ModelEntry, fetch_part, load_catalog
 from unisono.models import OlaConfig, OlaForConditionalGeneration, OlaProcessor
+from unisono.models.ola.config import Hearing
 from unisono.models.ola.lora import merge_adapter
 from unisono.runtime.answer import Reader
 from unisono.runtime.assistant import Assistant
+from unisono.runtime.load_catalog import catalog_reader, shipped
 from unisono.runtime.load_embedder import is_embedding_model, load_embedder
+from unisono.runtime.load_predictor import is_task_model, load_predictor
+from unisono.runtime.placement import EngineName, Placement
 from unisono.runtime.quantised import quantised_reader
 from unisono.speech import Listener, PiperVoice, Voice, WhisperListener
 
-EngineName = Literal["auto", "torch", "llama.cpp"]
 DEFAULT_LISTENER = "whisper-base-ct2"
 DEFAULT_VOICE = "piper-en-us-joe-medium"
 
@@ -34,13 +34,16 @@ def load(name: str | os.PathLike[str] = "ola-nano", **options: Any) -> Any:
     """Load a model by name.
 
     Args:
-        name: see `load_assistant`, `load_embedder`.
+        name: see `load_assistant`, `load_embedder`, `load_predictor`.
         **options: theirs.
 
     Returns:
-        An `Embedder` for a folder with a representation model, else an `Assistant`. (Not a union
-        for type checkers: who knows which one it is, writes `assistant = load(…)` without a cast.)
+        An `Embedder` for a representation model, a `Predictor` for one with a head, else an
+        `Assistant`. (Not a union for type
+        checkers: who knows which one it is, writes `assistant = load(…)` without a cast.)
     """
+    if is_task_model(name):
+        return load_predictor(name, **options)
     if is_embedding_model(name):
         return load_embedder(name, **options)
     return load_assistant(name, **options)
@@ -58,6 +61,8 @@ def load_assistant(  # noqa: PLR0913 -- all but the first by name
     context_length: int = 4096,
     quantization: Quantization | None = None,
     adapter: str | os.PathLike[str] | None = None,
+    hearing: Hearing | None = None,
+    conversations: int = 1,
 ) -> Assistant:
     """Load a model that answers; what is not on this machine is fetched and verified.
 
@@ -75,7 +80,11 @@ def load_assistant(  # noqa: PLR0913 -- all but the first by name
         quantization: of a folder's language model, "int8" or "int4", stepped by llama.cpp on the
             CPU; the encoders stay in torch, in `dtype`. The first time writes a file of about a
             half or 30 % of the language model's size (in bfloat16) into the cache.
-        adapter: a LoRA adapter that PEFT saved, to add to a folder's language model.
+        adapter: a LoRA adapter that PEFT saved, to add to the language model.
+        hearing: how the words of sounds reach the model: through its "connector", as a "listener"
+            wrote them down, or "both"; by default what its config says.
+        conversations: that several threads may hold at the same time, decoded together where the
+            engine can do that (llama.cpp; see `Engine.conversations` of what was loaded).
 
     Raises:
         UnknownModelError: there is no such model.
@@ -85,20 +94,22 @@ def load_assistant(  # noqa: PLR0913 -- all but the first by name
     if is_embedding_model(name):
         raise ModelConfigError(f"the model in '{name}' makes vectors, and answers nothing")
     entry = _catalog_entry(name)
-    _check_choices(entry, quantization, adapter, engine, device)
+    placement = Placement(engine, device, dtype, context_length, conversations)
+    _check_choices(entry, quantization, adapter, placement)
     parts = entry.parts if entry else {}
     # Before the model: a wrong name should not wait for it.
     make_listener = _listener_maker(listener or parts.get("listener", DEFAULT_LISTENER))
     make_voice = _voice_maker(voice or parts.get("voice", DEFAULT_VOICE))
     if entry is not None:
-        reader = _catalog_reader(entry, engine, device, dtype, context_length)
+        reader = catalog_reader(entry, placement, () if adapter is None else (Path(adapter),))
     elif quantization is not None:
         with _plain_faults(name):
             reader = quantised_reader(
-                name, quantization, dtype=_dtype("cpu", dtype), context_length=context_length
+                name, quantization, dtype=placement.torch_dtype, context_length=context_length
             )
     else:
-        reader = _folder_reader(name, engine, device, dtype, adapter)
+        reader = _folder_reader(name, placement, adapter)
+    _choose_hearing(reader.processor.config, hearing)
     return Assistant(
         reader,
         name=str(name),
@@ -107,6 +118,25 @@ def load_assistant(  # noqa: PLR0913 -- all but the first by name
         make_listener=make_listener,
         make_voice=make_voice,
     )
+
+
+def _choose_hearing(config: OlaConfig, hearing: Hearing | None) -> None:
+    """What the caller says goes, where the model can do it.
+
+    Raises:
+        ModelConfigError: it cannot, or there is no such way.
+    """
+    if hearing is None:
+        return
+    if hearing not in get_args(Hearing):
+        raise ModelConfigError(
+            f"hearing must be one of {', '.join(get_args(Hearing))}, but is {hearing!r} instead"
+        )
+    if hearing != "listener" and config.speech_config is None and config.sound_config is None:
+        raise ModelConfigError(
+            f"hearing must be 'listener' for a model without a hearing encoder, but is {hearing!r}"
+        )
+    config.hearing = hearing
 
 
 def _catalog_entry(name: str | os.PathLike[str]) -> ModelEntry | None:
@@ -123,13 +153,12 @@ def _check_choices(
     entry: ModelEntry | None,
     quantization: Quantization | None,
     adapter: str | os.PathLike[str] | None,
-    engine: EngineName,
-    device: str | torch.device | None,
+    placement: Placement,
 ) -> None:
     """What cannot go together is refused before anything is fetched."""
-    if (quantization or adapter) and entry is not None:
+    if quantization and entry is not None:
         raise ModelConfigError(
-            "quantization and adapter are for models in a folder; "
+            "quantization is for models in a folder; "
             f"the language model of {entry.name!r} is a quantised file already"
         )
     if quantization and adapter:
@@ -137,43 +166,18 @@ def _check_choices(
             "an adapter cannot be added to a quantised model: load it without quantization, save "
             "the merged model, and quantise that"
         )
-    if quantization and (engine == "torch" or _device(device).type != "cpu"):
+    if quantization and (placement.engine == "torch" or placement.torch_device.type != "cpu"):
         raise ModelConfigError(
             "quantised inference runs on a CPU, with llama.cpp, only: say device='cpu', and "
             "leave engine at 'auto'; on a GPU, load the model without quantization"
         )
 
 
-def _catalog_reader(
-    entry: ModelEntry,
-    engine: EngineName,
-    device: str | torch.device | None,
-    dtype: torch.dtype | None,
-    context_length: int,
-) -> Reader:
-    part = load_catalog().part(entry.parts["language_model"])
-    gguf = fetch_part(part.name) / part.files[0].name
-    derived = default_cache_folder() / "derived" / part.files[0].sha256[:16]
-    prepare(gguf, derived)
-    with _shipped(entry) as folder:
-        config = OlaConfig.from_pretrained(folder)
-    processor = OlaProcessor(load_tokenizer(derived), config)
-    if _use_llama(engine, device, dtype):
-        embeddings = TokenEmbeddings(gguf, derived)
-        return Reader(processor, LlamaEngine(gguf, embeddings, context_length=context_length))
-    return Reader(processor, _gguf_in_torch(gguf, config.text_config, device, dtype))
-
-
-def _shipped(entry: ModelEntry) -> AbstractContextManager[Path]:
-    """The folder of a catalog model's configs and weights inside this package."""
-    return as_file(files("unisono") / "weights" / entry.name)
-
-
 def _defaults(model: ModelEntry | str | os.PathLike[str]) -> GenerationSettings:
     """The model's own generation settings, where it has any."""
     try:
         if isinstance(model, ModelEntry):
-            with _shipped(model) as folder:
+            with shipped(model) as folder:
                 config = GenerationConfig.from_pretrained(folder)
         else:
             config = GenerationConfig.from_pretrained(model)
@@ -189,56 +193,20 @@ def _defaults(model: ModelEntry | str | os.PathLike[str]) -> GenerationSettings:
     return GenerationSettings(**{k: v for k, v in chosen.items() if v is not None})
 
 
-def _use_llama(
-    engine: EngineName, device: str | torch.device | None, dtype: torch.dtype | None
-) -> bool:
-    if engine not in get_args(EngineName):
-        raise ModelConfigError(
-            f"engine must be one of {', '.join(get_args(EngineName))}, but is {engine!r} instead"
-        )
-    if engine == "torch":
-        return False
-    reason = llama_api.unavailable()
-    if engine == "llama.cpp" and reason:
-        raise ModelConfigError(f"the engine llama.cpp cannot run here: {reason}")
-    on_cpu = _device(device).type == "cpu" and dtype is None
-    return engine == "llama.cpp" or (on_cpu and not reason)
-
-
-def _gguf_in_torch(
-    gguf: Path,
-    config: PreTrainedConfig,
-    device: str | torch.device | None,
-    dtype: torch.dtype | None,
-) -> Engine:
-    # Without our config transformers reads the file's header twice, which takes seconds.
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, config=config, gguf_file=gguf.name, dtype=_dtype(device, dtype)
-    )
-    # transformers goes on calling the dequantised weights quantised, and would neither save nor
-    # train them.
-    if (quantizer := getattr(model, "hf_quantizer", None)) is not None:
-        quantizer.remove_quantization_config(model)
-    return TorchEngine(model.to(_device(device)))
-
-
 def _folder_reader(
-    name: str | os.PathLike[str],
-    engine: EngineName,
-    device: str | torch.device | None,
-    dtype: torch.dtype | None,
-    adapter: str | os.PathLike[str] | None,
+    name: str | os.PathLike[str], placement: Placement, adapter: str | os.PathLike[str] | None
 ) -> Reader:
-    if engine == "llama.cpp":
+    if placement.engine == "llama.cpp":
         raise ModelConfigError(
             "the engine llama.cpp reads models of the catalog, and folders with a quantization"
         )
     with _plain_faults(name):
         processor = OlaProcessor.from_pretrained(name)
-        model: Any = OlaForConditionalGeneration.from_pretrained(name, dtype=_dtype(device, dtype))
-    model = model.to(_device(device)).eval()
+        model: Any = OlaForConditionalGeneration.from_pretrained(name, dtype=placement.torch_dtype)
+    model = model.to(placement.torch_device).eval()
     model = model if adapter is None else merge_adapter(model, adapter)
-    return Reader(processor, TorchEngine(model.language_model), model.encoders)
+    stepped = TorchEngine(model.language_model, generation_config=model.generation_config)
+    return Reader(processor, stepped, model.encoders)
 
 
 @contextmanager
@@ -271,11 +239,3 @@ def _voice_maker(voice: "Voice | str | os.PathLike[str]") -> Callable[[], Voice]
     if model is None:
         raise VoiceError(f"the part {part.name!r} is not a Piper voice")
     return lambda: PiperVoice(fetch_part(part.name) / model)
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def _dtype(device: str | torch.device | None, dtype: torch.dtype | None) -> torch.dtype:
-    return dtype or (torch.bfloat16 if _device(device).type == "cuda" else torch.float32)

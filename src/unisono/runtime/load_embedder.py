@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ import torch
 from transformers import AutoConfig
 
 from unisono.errors import IncompleteFileError, ModelConfigError, UnisonoError, UnknownModelError
+from unisono.hub import ModelEntry, load_catalog
 from unisono.models import OnePeaceConfig, OnePeaceModel, OnePeaceProcessor
 from unisono.runtime.embedder import Embedder
+from unisono.runtime.load_catalog import shipped, shipped_digest
 
 
 def is_embedding_model(name: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a model that makes vectors, by its config.json."""
+    """Whether a model makes vectors: by its entry in the catalog, or a folder's config.json."""
+    if _shipped_entry(name) is not None:
+        return True
     try:
         config = json.loads((Path(name) / "config.json").read_bytes())
     except (OSError, ValueError):
@@ -28,10 +33,11 @@ def load_embedder(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> Embedder:
-    """Load a representation model from a folder or a model hub.
+    """Load a representation model from the catalog, a folder or a model hub.
 
     Args:
-        name: a folder written by `save_pretrained` or `unisono convert`, or "owner/name".
+        name: a model of the catalog, a folder written by `save_pretrained` or `unisono convert`,
+            or "owner/name".
         device: by default CUDA where there is one.
         dtype: of the weights; by default bfloat16 on CUDA, float32 on a CPU.
 
@@ -39,20 +45,37 @@ def load_embedder(
         UnknownModelError: there is no such model, or its files cannot be read.
         ModelConfigError: it is a model of another kind.
     """
-    if not Path(name).is_dir() and str(name).count("/") != 1:
+    entry = _shipped_entry(name)
+    if entry is None and not Path(name).is_dir() and str(name).count("/") != 1:
         raise UnknownModelError(
-            f"there is no folder '{name}', and the catalog has no embedding model of this name"
+            f"there is no folder '{name}', and the catalog has no embedding model of this name; "
+            "name a folder that `unisono convert` or `unisono train` made"
         )
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+    with nullcontext(name) if entry is None else shipped(entry) as place:
+        model, processor = _read(place, str(name), dtype)
+    fingerprint = f"{name} {shipped_digest(entry)} {dtype}" if entry else _fingerprint(name, dtype)
+    return Embedder(model.to(device), processor, name=str(name), fingerprint=fingerprint)
+
+
+def _shipped_entry(name: str | os.PathLike[str]) -> ModelEntry | None:
+    """The catalog's entry, if the name is that of a representation model."""
+    entry = load_catalog().models.get(str(name))
+    return entry if entry is not None and entry.kind == "onepeace" else None
+
+
+def _read(
+    place: str | os.PathLike[str], name: str, dtype: torch.dtype
+) -> tuple[Any, OnePeaceProcessor]:
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(place)
         if not isinstance(config, OnePeaceConfig):
             raise ModelConfigError(
                 f"'{name}' is a model of type {config.model_type!r}, which makes no embeddings"
             )
-        processor = OnePeaceProcessor.from_pretrained(name)
-        model: Any = OnePeaceModel.from_pretrained(name, dtype=dtype)
+        processor = OnePeaceProcessor.from_pretrained(place)
+        return OnePeaceModel.from_pretrained(place, dtype=dtype), processor
     except UnisonoError:
         raise
     except (OSError, ValueError) as error:
@@ -60,13 +83,10 @@ def load_embedder(
         raise UnknownModelError(
             f"no embedding model can be read from '{name}': {reason}"
         ) from error
-    return Embedder(
-        model.to(device), processor, name=str(name), fingerprint=_fingerprint(name, dtype)
-    )
 
 
 def _fingerprint(name: str | os.PathLike[str], dtype: torch.dtype) -> str:
-    """Another one whenever the vectors may be others."""
+    """Of a model that is not shipped: another one whenever the vectors may be others."""
     folder = Path(name)
     if not folder.is_dir():
         return f"{name} {dtype}"

@@ -8,12 +8,13 @@ import os
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, PreTrainedConfig
+from transformers import GenerationConfig
 
 from unisono.engines import llama_api
 from unisono.engines.gguf_export import Quantization, exported, gguf_path
 from unisono.engines.gguf_file import TokenEmbeddings
 from unisono.engines.llama_engine import LlamaEngine
+from unisono.engines.settings import stop_ids
 from unisono.errors import ModelConfigError, UnknownModelError
 from unisono.hub import terminal_progress
 from unisono.models import OlaProcessor
@@ -54,17 +55,13 @@ def quantised_reader(
         path,
         TokenEmbeddings(path, derived),
         context_length=context_length,
-        stop_ids=_stop_ids(folder, text_config),
+        stop_ids=stop_ids(_generation_config(folder), text_config),
     )
     return Reader(processor, engine, load_encoders(folder, dtype=dtype))
 
 
-def _stop_ids(folder: Path, text_config: PreTrainedConfig) -> frozenset[int]:
+def _generation_config(folder: Path) -> GenerationConfig | None:
     try:
-        eos = GenerationConfig.from_pretrained(folder).eos_token_id
+        return GenerationConfig.from_pretrained(folder)
     except OSError:
-        eos = None
-    eos = text_config.eos_token_id if eos is None else eos
-    if eos is None:
-        return frozenset()
-    return frozenset(eos if isinstance(eos, list) else [eos])
+        return None
