@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Embedder,
         Finished,
         GenerationSettings,
+        Predictor,
         Reply,
         Session,
         SpeechChunk,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         load,
         load_assistant,
         load_embedder,
+        load_predictor,
     )
 
 try:
@@ -39,6 +41,7 @@ _FROM_RUNTIME = (
     "Embedder",
     "Finished",
     "GenerationSettings",
+    "Predictor",
     "Reply",
     "Session",
     "SpeechChunk",
@@ -46,6 +49,7 @@ _FROM_RUNTIME = (
     "load",
     "load_assistant",
     "load_embedder",
+    "load_predictor",
 )
 
 __all__ = [
@@ -53,6 +57,7 @@ __all__ = [
     "Embedder",
     "Finished",
     "GenerationSettings",
+    "Predictor",
     "Reply",
     "Session",
     "SpeechChunk",
@@ -61,10 +66,11 @@ __all__ = [
     "load",
     "load_assistant",
     "load_embedder",
+    "load_predictor",
 ]
 
 
-def _calm_openmp() -> None:
+def calm_openmp() -> None:
     """Let idle OpenMP threads sleep soon instead of spinning for milliseconds.
 
     With GNU OpenMP's default, two decoding threads on two cores fall from 100 tokens/s to 2 as
@@ -76,6 +82,6 @@ def _calm_openmp() -> None:
 
 def __getattr__(name: str) -> Any:
     if name in _FROM_RUNTIME:
-        _calm_openmp()
+        calm_openmp()
         return getattr(import_module("unisono.runtime"), name)
     raise AttributeError(f"module 'unisono' has no attribute {name!r}")

@@ -94,6 +94,37 @@ class ModelConfigError(UnisonoError):
     """A model's configuration contradicts itself."""
 
 
+class EngineError(UnisonoError):
+    """What computes the language model failed in the middle of an answer; asking again may help."""
+
+
+# --- data and training ---------------------------------------------------------------------
+
+
+class DataError(UnisonoError):
+    """A manifest cannot be read."""
+
+
+class BadRowError(DataError):
+    """One row of a manifest is of no use; the message begins with where it stands."""
+
+
+class TooManyBadRowsError(DataError):
+    """More rows were of no use than the recipe allows."""
+
+
+class RecipeError(UnisonoError):
+    """A recipe contradicts itself, the model or the data."""
+
+
+class CheckpointError(UnisonoError):
+    """A checkpoint cannot be written, or none fits the run that is to be resumed."""
+
+
+class DivergenceError(UnisonoError):
+    """The loss is no longer a number, or has run away; the last good checkpoint is kept."""
+
+
 # --- everything else -----------------------------------------------------------------------
 
 

@@ -43,6 +43,27 @@ def test_the_vocabulary_may_lie_elsewhere_or_come_later(tmp_path: Path) -> None:
     assert unisono.load(tmp_path / "ours").embed(text="a dog").shape == (1, 32)
 
 
+def test_a_vocabulary_that_was_named_must_be_there(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "one-peace.pt")
+    (tmp_path / "empty").mkdir()
+    code, said = run(
+        tmp_path / "one-peace.pt", tmp_path / "ours", "--vocabulary", tmp_path / "empty"
+    )
+    assert code == 2
+    assert "encoder.json" in said
+    assert not (tmp_path / "ours").exists()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "one-peace.pt")
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "notes.txt").write_text("mine")
+    code, said = run(tmp_path / "one-peace.pt", tmp_path / "ours")
+    assert code == 2
+    assert "must be empty" in said
+    assert [path.name for path in (tmp_path / "ours").iterdir()] == ["notes.txt"]
+
+
 def test_what_is_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"no pickle")
     code, said = run(tmp_path / "x.pt", tmp_path / "ours")

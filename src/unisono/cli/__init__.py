@@ -12,12 +12,21 @@ from typing import Any
 
 import typer
 
+from unisono import calm_openmp
 from unisono.cli.ask import ask
 from unisono.cli.chat import chat
+from unisono.cli.classify import classify
 from unisono.cli.convert import convert
 from unisono.cli.embed import embed
+from unisono.cli.evaluate import evaluate
+from unisono.cli.index import index
 from unisono.cli.models import models
+from unisono.cli.picturebook import picturebook
+from unisono.cli.predict import predict
 from unisono.cli.pull import pull
+from unisono.cli.search import search, similar
+from unisono.cli.serve import serve
+from unisono.cli.train import train
 from unisono.errors import UnisonoError
 
 BAD_INPUT = 2
@@ -26,6 +35,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command of `sys.argv`."""
+    calm_openmp()  # before any verb imports torch
     app()
 
 
@@ -81,5 +91,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _verb in (ask, chat, embed, pull, models, convert):
+_VERBS = (
+    ask,
+    chat,
+    embed,
+    index,
+    search,
+    similar,
+    classify,
+    predict,
+    train,
+    serve,
+    picturebook,
+    pull,
+    models,
+    convert,
+)
+for _verb in _VERBS:
     app.command()(_one_line_errors(_verb))
+app.command("eval")(_one_line_errors(evaluate))

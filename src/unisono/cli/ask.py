@@ -9,6 +9,7 @@ import typer
 
 from unisono.cli.options import (
     EngineOption,
+    HearingOption,
     LanguageOption,
     MaxTokensOption,
     ModelOption,
@@ -41,6 +42,7 @@ def ask(
     quantization: QuantizationOption = None,
     voice: VoiceOption = None,
     language: LanguageOption = None,
+    hearing: HearingOption = None,
     system: SystemOption = None,
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = None,
@@ -69,6 +71,7 @@ def ask(
             quantization=cast(Any, quantization),
             voice=voice,
             language=language,
+            hearing=cast(Any, hearing),
         )
         assistant.warm_up(listening=bool(audio) and assistant.needs_listener, speech=bool(sink))
         session = assistant.session(system=system)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from unisono.cli.ask import follow
 from unisono.cli.options import (
     EngineOption,
+    HearingOption,
     LanguageOption,
     MaxTokensOption,
     ModelOption,
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
     from unisono.runtime import Session
 
 HELP = """Type a message and press Enter. Ctrl-C stops an answer; Ctrl-D or /quit ends the chat.
-  /audio FILE   ask with a sound file       /new    begin a new conversation
-  /image FILE   add a picture to the next   /help   show this
+  /audio FILE   ask with a sound file         /new    begin a new conversation
+  /image FILE   add a picture to the next     /help   show this
+  /video FILE   add a clip to the next        /sound FILE   add a sound to the next
 """
+_KEPT = {"/image": "image", "/video": "video", "/sound": "audio"}
+"""Command -> kind of medium that waits for the next words."""
+
 SPEAK_HINT = "  (an empty line)   speak: recording starts, Enter ends it\n"
 
 
@@ -37,6 +42,7 @@ def chat(
     quantization: QuantizationOption = None,
     voice: VoiceOption = None,
     language: LanguageOption = None,
+    hearing: HearingOption = None,
     system: SystemOption = None,
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = None,
@@ -54,6 +60,7 @@ def chat(
         quantization=cast(Any, quantization),
         voice=voice,
         language=language,
+        hearing=cast(Any, hearing),
     )
     has_microphone = Microphone.available()
     assistant.warm_up(listening=has_microphone, speech=play)
@@ -89,11 +96,11 @@ def _guarded(
 
 
 class _Turn:
-    """From the lines a user types to a message; keeps pictures until words follow."""
+    """From the lines a user types to a message; keeps media until words follow."""
 
     def __init__(self, has_microphone: bool) -> None:
         self._has_microphone = has_microphone
-        self._images: list[str] = []
+        self._kept: dict[str, list[str]] = {}
 
     def message(self, line: str) -> "Message | None":
         """The message this line completes; None when it only prepares one."""
@@ -101,22 +108,25 @@ class _Turn:
         from unisono.speech import Microphone
 
         command, _, argument = line.partition(" ")
-        audio: Any = None
         text: str | None = None
-        if command == "/image" and argument:
-            self._images.append(str(Path(argument).expanduser()))
+        if command in _KEPT and argument:
+            self._keep(_KEPT[command], argument)
             return None
         if command == "/audio" and argument:
-            audio = str(Path(argument).expanduser())
+            self._keep("audio", argument)
         elif not line and self._has_microphone:
-            audio = Microphone().record(until=lambda: input("(listening; Enter ends) "))
+            spoken: Any = Microphone().record(until=lambda: input("(listening; Enter ends) "))
+            self._kept.setdefault("audio", []).append(spoken)
         elif not line or line.startswith("/"):
             print(HELP)
             return None
         else:
             text = line
-        images, self._images = self._images, []
-        return user_message(text, image=images or None, audio=audio)
+        kept, self._kept = self._kept, {}
+        return user_message(text, **kept)
+
+    def _keep(self, kind: str, path: str) -> None:
+        self._kept.setdefault(kind, []).append(str(Path(path).expanduser()))
 
 
 def _answer(

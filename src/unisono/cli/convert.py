@@ -13,6 +13,7 @@ from unisono.errors import IncompleteFileError, ModelConfigError, UnknownModelEr
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedTokenizerBase
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -51,7 +52,10 @@ def convert(
         typer.Option(min=1, help="Ola: of the vision encoder, where it is not Ola-7b's."),
     ] = None,
 ) -> None:
-    """Convert an official checkpoint; go on where an interrupted run stopped; verify all."""
+    """Convert an official checkpoint of Ola or ONE-PEACE to a folder that unisono loads.
+
+    Of Ola, an interrupted run is taken up again, and what was written is read back and compared.
+    """
     request = _Request(
         source,
         folder,
@@ -74,11 +78,11 @@ def _family(source: Path) -> Callable[[_Request], list[str]]:
         raise UnknownModelError(f"there is no {str(source)!r}")
     if is_official_ola(source):
         return _convert_ola
-    if source.suffix in (".pt", ".pkl"):
+    if source.suffix in (".pt", ".pth", ".pkl"):
         return _convert_onepeace
     raise ModelConfigError(
         f"{str(source)!r} must be a checkpoint that can be converted: a folder of Ola, with "
-        "model_type ola_qwen in its config.json, or a .pt or .pkl file of ONE-PEACE"
+        "model_type ola_qwen in its config.json, or a .pt, .pth or .pkl file of ONE-PEACE"
     )
 
 
@@ -107,20 +111,36 @@ def _convert_ola(request: _Request) -> list[str]:
 def _convert_onepeace(request: _Request) -> list[str]:
     """The lines to print."""
     from unisono.models.onepeace.convert import convert as convert_onepeace
+    from unisono.models.onepeace.dense import DENSE_MODELS
     from unisono.models.onepeace.processor import OnePeaceProcessor
+
+    if request.folder.is_dir() and any(request.folder.iterdir()):
+        raise ModelConfigError(f"{request.folder} must be empty, but there are files in it")
+    tokenizer, lacking = _vocabulary(request)
+    model = convert_onepeace(request.source, request.folder, dtype=request.dtype)
+    line = f"{request.folder}: {type(model).__name__}, {model.num_parameters():,} parameters"
+    if isinstance(model, tuple(kind for _, kind in DENSE_MODELS)):
+        return [line]
+    if tokenizer is None and model.config.text_config is not None:
+        return [line, f"Note: it cannot read text yet: {lacking}; name its folder by --vocabulary"]
+    OnePeaceProcessor.from_config(tokenizer, model.config).save_pretrained(request.folder)
+    return [line]
+
+
+def _vocabulary(request: _Request) -> tuple["PreTrainedTokenizerBase | None", str]:
+    """The tokenizer beside the checkpoint or in the folder named; or why there is none.
+
+    Raises:
+        IncompleteFileError: a folder was named, but has none.
+    """
     from unisono.models.onepeace.processor_text import load_tokenizer
 
-    model = convert_onepeace(request.source, request.folder, dtype=request.dtype)
-    lines = [f"{request.folder}: {type(model).__name__}, {model.num_parameters():,} parameters"]
-    if model.config.text_config is None:
-        OnePeaceProcessor.from_config(None, model.config).save_pretrained(request.folder)
-        return lines
     try:
-        tokenizer = load_tokenizer(request.vocabulary or request.source.parent)
+        return load_tokenizer(request.vocabulary or request.source.parent), ""
     except IncompleteFileError as error:
-        return [*lines, f"Note: it cannot read text yet: {error}; name its folder by --vocabulary"]
-    OnePeaceProcessor.from_config(tokenizer, model.config).save_pretrained(request.folder)
-    return lines
+        if request.vocabulary is not None:
+            raise
+        return None, str(error)
 
 
 def parse_size(text: str) -> int:

@@ -4,6 +4,7 @@ import mimetypes
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,12 +35,15 @@ class Entry:
     name: str
     path: Path | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The same for the same content: a file that changed is another entry."""
         if self.path is None:
             return f"text:{self.name}"
-        state = self.path.stat()
+        try:
+            state = self.path.stat()
+        except OSError:  # gone since it was listed: opening it will say so
+            return f"{self.kind}:{self.path}:gone"
         return f"{self.kind}:{self.path.resolve()}:{state.st_size}:{state.st_mtime_ns}"
 
     def item(self) -> dict[str, str]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A model of `unisono models`, or a folder.")
 ]
+LibraryOption = Annotated[
+    str, typer.Option("--library", "-l", metavar="LIB", help="A folder, or s3://…, gs://….")
+]
 EngineOption = Annotated[
     str, typer.Option(help="auto, torch or llama.cpp: what steps the language model.")
 ]
@@ -27,6 +30,10 @@ VoiceOption = Annotated[
 ]
 LanguageOption = Annotated[
     str | None, typer.Option(help="Spoken in the sounds: a code such as en, or auto.")
+]
+HearingOption = Annotated[
+    str | None,
+    typer.Option(help="connector, listener or both: how spoken words reach the model."),
 ]
 MaxTokensOption = Annotated[
     int | None, typer.Option("--max-tokens", min=1, help="Longest answer, in tokens.")

@@ -11,7 +11,7 @@ from unisono.conversation.parts import (
     TextPart,
     VideoPart,
 )
-from unisono.conversation.template import Piece, Tagged, encode, encode_tagged
+from unisono.conversation.template import Piece, Tagged, encode
 from unisono.conversation.validate import validate
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "TextPart",
     "VideoPart",
     "encode",
-    "encode_tagged",
     "normalise",
     "validate",
 ]

@@ -34,8 +34,8 @@ def encode(
     messages: Sequence[Message],
     tokenizer: "PreTrainedTokenizerBase",
     *,
-    add_generation_prompt: bool = True,
-) -> list[Piece]:
+    add_generation_prompt: bool = False,
+) -> list[Tagged]:
     """Encode normalised messages with the tokenizer's chat template.
 
     Media are separated from text that follows them by a newline, as Ola's prompts have it
@@ -47,22 +47,11 @@ def encode(
         add_generation_prompt: end with the opening of the assistant's turn.
 
     Returns:
-        Token ids and media in the order the model reads them.
+        Token ids and media in the order the model reads them, each with who says it.
 
     Raises:
         ConversationError: the tokenizer has no chat template, or the template refuses.
     """
-    tagged = encode_tagged(messages, tokenizer, add_generation_prompt=add_generation_prompt)
-    return _joined([piece for piece, _ in tagged])
-
-
-def encode_tagged(
-    messages: Sequence[Message],
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    add_generation_prompt: bool = False,
-) -> list[Tagged]:
-    """As `encode`, but not joined, each piece with the role that says it."""
     nonce = secrets.token_hex(4)
     rendered = _rendered(messages, tokenizer, nonce, add_generation_prompt=add_generation_prompt)
     tagged: list[Tagged] = []
@@ -112,13 +101,3 @@ def _content(message: Message, tokenizer: "PreTrainedTokenizerBase") -> Iterator
         else:
             yield part
             after_media = True
-
-
-def _joined(pieces: list[Piece]) -> list[Piece]:
-    joined: list[Piece] = []
-    for piece in pieces:
-        if isinstance(piece, list) and joined and isinstance(joined[-1], list):
-            joined[-1] = joined[-1] + piece
-        else:
-            joined.append(piece)
-    return joined
