@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from memory import resident_bytes
+
 Tick = Callable[[], None]
 """To be called whenever a token is known."""
 
@@ -196,16 +198,8 @@ def timed(generate: Generate, ids: list[int], count: int) -> dict[str, Any]:
         "ids": written,
         "first_token_s": ticks[0] - started,
         "tokens_per_s": (count - 1) / (ticks[-1] - ticks[0]) if count > 1 else None,
-        "memory_bytes": _resident_bytes(),
+        "memory_bytes": resident_bytes(),
     }
-
-
-def _resident_bytes() -> int | None:
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:

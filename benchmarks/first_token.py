@@ -11,9 +11,7 @@ Prints a table to stderr and one JSON line to stdout.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +24,7 @@ from report import hardware, publish
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from side_process import SideProcess
 
 WORKER = Path(__file__).with_name("first_token_worker.py")
 SIDES = ("official", "no dummies", "last logits only", "ours")
@@ -54,36 +53,11 @@ def said(role: str, content: Any) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
-class Side:
-    """A worker process."""
-
-    def __init__(self, name: str, model: Path, threads: int) -> None:
-        options = {"side": name, "model": str(model), "threads": threads}
-        self.process = subprocess.Popen(
-            [sys.executable, str(WORKER), json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._read()
-
-    def ask(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
-        print(json.dumps(messages), file=self.process.stdin, flush=True)
-        return self._read()
-
-    def _read(self) -> dict[str, Any]:
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise RuntimeError(f"a worker ended with status {self.process.wait()}")
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-
 def measure(
     model: Path, asked: dict[str, list[dict[str, Any]]], rounds: int, threads: int
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Scenario -> side -> what each round found."""
-    sides = {name: Side(name, model, threads) for name in SIDES}
+    sides = {name: SideProcess(WORKER, name, model=model, threads=threads) for name in SIDES}
     found: dict[str, dict[str, list[dict[str, Any]]]] = {
         scenario: {name: [] for name in sides} for scenario in asked
     }
@@ -93,7 +67,7 @@ def measure(
             found[scenario][name].append(sides[name].ask(asked[scenario]))
     finally:
         for one in sides.values():
-            one.process.kill()
+            one.kill()
     return found
 
 

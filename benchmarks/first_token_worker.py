@@ -16,7 +16,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import unisono
@@ -25,6 +24,7 @@ load = unisono.load  # before torch: it sets how long OpenMP's threads spin
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from memory import forget_peak, peak_bytes  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from unisono.conversation import Message, validate  # noqa: E402
@@ -142,16 +142,6 @@ def side(name: str, model: OlaForConditionalGeneration, processor: OlaProcessor)
         return Ours(model, processor)
     level = SIDES.index(name)
     return Official(model, processor, dummies=level < 1, all_logits=level < 2)
-
-
-def peak_bytes() -> int:
-    """The most memory held since `forget_peak`."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
-
-
-def forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from decode_contest import PROMPTS
 from decode_report import agreement
-from decode_worker import _resident_bytes
+from memory import resident_bytes
 from report import hardware, publish
 from rich.console import Console
 from rich.table import Table
@@ -142,13 +142,13 @@ def answer(precision: str, folder: str, text: list[int], prompts: list[Any]) -> 
     quantised = precision in ("int8", "int4")
     how = {"quantization": precision} if quantised else {"dtype": getattr(torch, precision)}
     load, answers, grown = unisono.load_assistant, [], 0  # looked up now: this imports it all
-    before = _resident_bytes()
+    before = resident_bytes()
     engine = load(folder, device="cpu", context_length=len(text), **how).reader.engine
     engine.stop_ids = frozenset()
     settings = unisono.GenerationSettings(max_new_tokens=ANSWER_TOKENS)
     for ids in prompts:
         answers.append(list(engine.generate(engine.embed(ids), engine.new_cache(), settings)))
-        grown = grown or (_resident_bytes() or 0) - (before or 0)
+        grown = grown or (resident_bytes() or 0) - (before or 0)
     cache, loss = engine.new_cache(), 0.0
     for token, following in pairwise(text):
         loss -= float(engine.step(token, cache).float().log_softmax(-1)[following])

@@ -19,9 +19,7 @@ use: a `load_average` above the threads says so.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -38,6 +36,7 @@ from representation_worker import ENCODED, PRETRAINING, SIDES
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from side_process import SideProcess
 from torch import Tensor
 
 WORKER = Path(__file__).with_name("representation_worker.py")
@@ -54,39 +53,19 @@ Rounds = dict[str, dict[str, list[dict[str, Any]]]]
 """Scenario -> side -> what each round found."""
 
 
-class Worker:
-    """A side's process."""
+def ask(
+    worker: SideProcess, scenario: str, *, alone: bool = False, save: Path | None = None
+) -> dict[str, Any]:
+    return worker.ask({"scenario": scenario, "alone": alone, "save": save})
 
-    def __init__(self, side: str, model: Path, threads: int) -> None:
-        self.side = side
-        options = {"side": side, "model": str(model), "threads": threads}
-        self.process = subprocess.Popen(
-            [sys.executable, str(WORKER), json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._read()
 
-    def ask(self, scenario: str, *, alone: bool = False, save: Path | None = None) -> Any:
-        asked = {"scenario": scenario, "alone": alone, "save": save and str(save)}
-        print(json.dumps(asked), file=self.process.stdin, flush=True)
-        return self._read()
-
-    def check(self, scenario: str, folder: Path) -> dict[str, Tensor]:
-        """What this side computes, of what is compared; also its warming up."""
-        path = folder / "computed.pt"
-        alone = scenario == "audio" and self.side != "ours"  # nothing to leak from
-        self.ask(scenario, alone=alone, save=path)
-        computed: dict[str, Tensor] = torch.load(path)
-        return computed
-
-    def _read(self) -> dict[str, Any]:
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise RuntimeError(f"{self.side!r} ended with status {self.process.wait()}")
-        found: dict[str, Any] = json.loads(line)
-        return found
+def computed_by(worker: SideProcess, scenario: str, folder: Path) -> dict[str, Tensor]:
+    """What a side computes, of what is compared; also its warming up."""
+    path = folder / "computed.pt"
+    alone = scenario == "audio" and worker.side != "ours"  # nothing to leak from
+    ask(worker, scenario, alone=alone, save=path)
+    computed: dict[str, Tensor] = torch.load(path)
+    return computed
 
 
 def sides_of(scenario: str) -> list[str]:
@@ -103,21 +82,21 @@ def difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> floa
     )
 
 
-def check(workers: dict[str, Worker], scenarios: list[str], folder: Path) -> dict[str, float]:
+def check(workers: dict[str, SideProcess], scenarios: list[str], folder: Path) -> dict[str, float]:
     """Scenario -> the largest difference of any side from the official one."""
     found = {}
     for scenario in track(scenarios, "checking", console=Console(stderr=True)):
-        computed = {s: workers[s].check(scenario, folder) for s in sides_of(scenario)}
+        computed = {s: computed_by(workers[s], scenario, folder) for s in sides_of(scenario)}
         official = computed["official"]
         found[scenario] = max(difference(c, official) for c in computed.values())
     return found
 
 
-def measure(workers: dict[str, Worker], scenarios: list[str], rounds: int) -> Rounds:
+def measure(workers: dict[str, SideProcess], scenarios: list[str], rounds: int) -> Rounds:
     found: Rounds = {scenario: {s: [] for s in sides_of(scenario)} for scenario in scenarios}
     turns = [(sc, side) for _ in range(rounds) for sc in scenarios for side in found[sc]]
     for scenario, side in track(turns, "measuring", console=Console(stderr=True)):
-        found[scenario][side].append(workers[side].ask(scenario))
+        found[scenario][side].append(ask(workers[side], scenario))
     return found
 
 
@@ -196,17 +175,17 @@ def main() -> int:
     scenarios = [name for name in SCENARIOS if any(word in name for word in words)]
     if not scenarios:
         parser.error(f"--only must name some of {', '.join(SCENARIOS)}")
-    workers: dict[str, Worker] = {}
+    workers: dict[str, SideProcess] = {}
     with tempfile.TemporaryDirectory() as folder:
         model = save_model(Path(folder) / "model", arguments.fraction)
         try:
             for side in SIDES:
-                workers[side] = Worker(side, model, arguments.threads)
+                workers[side] = SideProcess(WORKER, side, model=model, threads=arguments.threads)
             differences = check(workers, scenarios, Path(folder))
             found = measure(workers, scenarios, arguments.rounds)
         finally:
             for worker in workers.values():
-                worker.process.kill()
+                worker.kill()
     rows = summary(found, differences, Amounts())
     print_table(rows)
     settings = {name: getattr(arguments, name) for name in ("rounds", "threads", "fraction")}

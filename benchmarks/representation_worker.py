@@ -6,24 +6,24 @@ Each line of standard input is {"scenario": …, "alone": bool, "save": PATH or 
 answered by a line. What was computed is saved for comparison where a path is given.
 """
 
-import ctypes
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import unisono
 
-unisono._calm_openmp()  # before torch: it sets how long OpenMP's threads spin
+unisono.calm_openmp()  # before torch: it sets how long OpenMP's threads spin
 
 import torch  # noqa: E402
+from memory import forget_peak, peak_bytes  # noqa: E402
 from representation_model import Amounts, Inputs, batch, media, pairs  # noqa: E402
 from representation_official import Official  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from unisono.allocator import keep_memory  # noqa: E402
 from unisono.models.onepeace import OnePeaceForPretraining  # noqa: E402
 from unisono.runtime.batches import token_batches  # noqa: E402
 
@@ -47,6 +47,7 @@ class Side:
         self.embed_batch: Callable[[str, Inputs], Tensor] = official.embed
         self.losses: Callable[[], dict[str, Tensor]] = self._official_losses(official)
         if name == "ours":
+            keep_memory()  # as `Embedder` and `unisono train` do
             self.embed_batch, self.losses = self._our_embeddings, self._our_losses
             # The original's decoder attends to padding: else the losses could not be compared.
             model.decoder.leaks = True
@@ -110,18 +111,6 @@ class Side:
     def _our_losses(self) -> dict[str, Tensor]:
         output = self.model(masks=self.masks, **self.pairs)
         return {"loss": output.loss, **output.losses}
-
-
-def peak_bytes() -> int:
-    """The most memory held since `forget_peak`."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
-
-
-def forget_peak() -> None:
-    """Freed memory is given back first: it would hide what the next run takes."""
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def measured(side: Side, asked: dict[str, Any]) -> dict[str, Any]:
