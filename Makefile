@@ -3,11 +3,13 @@
 #   make demo        set up .venv, ask a spoken question, hear the answer in out/
 #   make test        the default tests (minutes)      make test-slow   the long ones
 #   make lint        ruff, format, types              make clean       forget what was made
+#   make test-lmms   our models in lmms-eval, in .venv-lmms, an environment of its own
 #
 # PYTHON names the interpreter to begin with: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 VENV   ?= .venv
+LMMS   ?= .venv-lmms
 # The bounds of pyproject.toml; a wish of one's own goes here too: TORCH="torch==2.13.0+cpu"
 TORCH  ?= torch>=2.8,<2.14
 BIN    := $(VENV)/bin
@@ -15,7 +17,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint clean setup system
+.PHONY: demo test test-slow test-lmms lint clean setup system
 .DEFAULT_GOAL := demo
 
 demo: setup system
@@ -26,6 +28,16 @@ test: setup system
 
 test-slow: setup system
 	@$(BIN)/python -m pytest -m slow
+
+# lmms-eval comes without what it asks for: see .ci/requirements-lmms.txt.
+test-lmms:
+	@test -x $(LMMS)/bin/python || $(PYTHON) -m venv $(LMMS)
+	@test -f $(LMMS)/.ready || { \
+	  pip="$(LMMS)/bin/python -m pip -qq --disable-pip-version-check --no-input" \
+	  && echo "Installing torch, Unisono and lmms-eval into $(LMMS) (the first time)" \
+	  && $$pip install "$(TORCH)" && $$pip install --editable ".[eval,train]" pytest \
+	  && $$pip install --no-deps -r .ci/requirements-lmms.txt && touch $(LMMS)/.ready; }
+	@$(LMMS)/bin/python -m pytest -o addopts= -q tests/evaluation/test_lmms.py
 
 lint: setup
 	@$(BIN)/ruff check .
@@ -61,5 +73,5 @@ system:
 	fi
 
 clean:
-	@rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(LMMS) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

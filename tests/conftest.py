@@ -10,7 +10,7 @@ import unisono
 if TYPE_CHECKING:
     from unisono import Assistant
 
-unisono._calm_openmp()
+unisono.calm_openmp()
 
 # A shell starts what it puts in the background with Ctrl-C ignored, and that would be inherited by
 # the programs that tests interrupt.

@@ -4,7 +4,6 @@ from typing import Any
 
 import tiny_onepeace
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     LlamaConfig,
     PreTrainedTokenizerFast,
@@ -13,29 +12,19 @@ from transformers import (
 )
 
 from unisono.models import OnePeaceModel, OnePeaceProcessor
+from unisono.models.byte_tokenizer import (
+    chat_byte_tokenizer,
+    onepeace_byte_tokenizer,
+)
 from unisono.models.ola import OlaConfig, OlaForConditionalGeneration, OlaProcessor
 from unisono.models.ola.vision import OryxVisionConfig
 
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
     """Every UTF-8 byte is a token (ids 0..255); then the three ChatML controls (256..258)."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        extra_special_tokens=["<|im_start|>"],
-        chat_template=CHATML,
-    )
+    return chat_byte_tokenizer()
 
 
 def ola_config(
@@ -142,12 +131,4 @@ def onepeace(*, seed: int = 0, **changes: Any) -> tuple[OnePeaceModel, OnePeaceP
 
 def onepeace_tokenizer() -> PreTrainedTokenizerFast:
     """fairseq's four specials, then every byte."""
-    specials = ("<s>", "<pad>", "</s>", "<unk>")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {piece: index for index, piece in enumerate((*specials, *alphabet))}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
+    return onepeace_byte_tokenizer()

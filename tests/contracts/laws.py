@@ -17,6 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     frozenset(place.split(", "))
     for place in (
         "errors",
+        "allocator",
         "media, hub",
         "conversation",
         "manifests",
@@ -29,7 +30,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         "picturebook, curation",
         "server",
         PACKAGE,  # the root, a facade over runtime: only the command line may look back at it
-        "cli, __main__",
+        "cli",
+        "__main__",
     )
 )
 """From left to right; a module imports only layers to its left, or its own."""
@@ -41,6 +43,8 @@ NEVER_AT_MODULE_LEVEL = frozenset({"torchvision", "torchaudio", "flash_attn"})
 
 ENVIRONMENT: dict[str, frozenset[str]] = {
     "__init__.py": frozenset({"GOMP_SPINCOUNT"}),  # set for OpenMP, not read
+    "allocator.py": frozenset({"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"}),
+    "cli/serve.py": frozenset({"_KEYS"}),  # UNISONO_API_KEYS: a command line would show them
     "hub/cache.py": frozenset({"UNISONO_CACHE"}),
     "hub/sources_npm.py": frozenset({"npm_config_registry"}),
     "hub/sources_pypi.py": frozenset({"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"}),

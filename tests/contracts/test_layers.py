@@ -51,7 +51,7 @@ def test_the_whole_tree_was_read() -> None:
     assert {"unisono", "unisono.errors", "unisono.models.ola.merge"} <= modules.keys()
     load = modules["unisono.runtime.load"]
     found = set(laws.imported(load, modules))
-    assert {"unisono.hub", "unisono.engines.llama_api", "unisono.errors"} <= found
+    assert {"unisono.hub", "unisono.engines.gguf_export", "unisono.errors"} <= found
 
 
 def test_every_allowed_look_at_the_environment_is_still_needed() -> None:

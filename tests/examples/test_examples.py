@@ -6,8 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from unisono.media import load_video
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TESTED = {"demo.sh", "quickstart.py", "speak_questions.py", "check_speech.py"}
+TESTED = {
+    *("check_speech.py", "conversation.py", "demo.sh", "quickstart.py"),
+    *("speak_questions.py", "toy_data.py"),
+}
 
 
 def run(*command: str, **variables: str) -> str:
@@ -40,6 +47,20 @@ def test_demo_speaks_what_it_writes(tmp_path: Path) -> None:
     assert answer["heard"] == ["What are the primary colors?"]
 
 
+def test_conversation(tmp_path: Path) -> None:
+    """Of its turns the one that needs no eyes: ola-nano's connectors are not trained yet."""
+    lines = (EXAMPLES / "picturebook" / "demo.jsonl").read_text().splitlines()
+    (spoken,) = (line for line in lines if "spoken" in line)
+    named = spoken.replace("demo-spoken", str(EXAMPLES / "picturebook" / "demo-spoken"))
+    (tmp_path / "one.jsonl").write_text(named)
+    script = str(EXAMPLES / "conversation.py")
+    questions = ["--questions", str(tmp_path / "one.jsonl")]
+    output = run(sys.executable, script, *questions, "--out", str(tmp_path))
+    assert "(heard: " in output
+    assert "of 1 right" in output
+    assert (tmp_path / "1.wav").stat().st_size > 1_000
+
+
 def test_check_speech_fails_on_another_text(tmp_path: Path) -> None:
     (tmp_path / "answer.json").write_text(json.dumps({"text": "Something else entirely."}))
     question = EXAMPLES / "questions" / "01-sky.ogg"
@@ -54,3 +75,14 @@ def test_check_speech_fails_on_another_text(tmp_path: Path) -> None:
 def test_speak_questions(tmp_path: Path) -> None:
     run(sys.executable, str(EXAMPLES / "speak_questions.py"), str(tmp_path), "--only", "05-bees")
     assert [path.name for path in tmp_path.iterdir()] == ["05-bees.ogg"]
+
+
+def test_toy_data(tmp_path: Path) -> None:
+    run(sys.executable, str(EXAMPLES / "toy_data.py"), str(tmp_path), "--count", "10")
+    rows = {path.stem: path.read_text().splitlines() for path in tmp_path.glob("*.jsonl")}
+    assert {len(rows[name]) for name in rows if not name.startswith("held_out")} == {9}
+    film = json.loads(rows["video_talk"][3])["messages"][0]["content"][0]["video"]
+    loaded = load_video(tmp_path / film, frames=3, with_audio=True)
+    assert loaded.frames.shape == (3, 64, 64, 3)
+    assert loaded.audio is not None
+    assert 0.1 < np.abs(loaded.audio).max() <= 1

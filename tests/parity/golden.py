@@ -26,6 +26,8 @@ TOLERANCES: dict[str, tuple[float, float]] = {
     STREAMED: (1e-3, 1e-4),
     "onepeace": (1e-4, 1e-4),
     "normalised": (1e-5, 0.0),
+    "maps": (2e-4, 1e-4),
+    "masks": (3e-4, 1e-4),
     "loss": (0.0, 1e-5),
 }
 """Quantity -> (absolute, relative), from the set's README."""
@@ -108,7 +110,10 @@ class Golden:
 
     def facts(self, name: str) -> Mapping[str, Any]:
         """A JSON file of the set by its stem."""
-        return json.loads((self.folder / f"{name}.json").read_text())
+        path = self.folder / f"{name}.json"
+        if not path.exists() and self.left_out.get(name) == [""]:
+            pytest.skip(f"{path.name} is left out of this set")
+        return json.loads(path.read_text())
 
     @cached_property
     def stems(self) -> tuple[str, ...]:
