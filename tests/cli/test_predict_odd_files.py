@@ -1,4 +1,4 @@
-"""`unisono predict` and files that are not what they should be: one clear line, whatever the task."""
+"""`unisono predict` and files that are not what they should be: one clear line."""
 
 import json
 import shutil
