@@ -5,7 +5,8 @@
 Writes manifests of the two kinds that `unisono train` reads: captions (`image_captions.jsonl`,
 `sound_captions.jsonl`) and conversations (`image_talk.jsonl`, `sound_talk.jsonl`,
 `video_talk.jsonl`, `text_talk.jsonl`), tasks for models with a head (`image_tasks.jsonl`,
-`question_tasks.jsonl`, `pair_tasks.jsonl`, `sound_tasks.jsonl`), and `held_out_….jsonl` with a
+`question_tasks.jsonl`, `pair_tasks.jsonl`, `sound_tasks.jsonl`, `clip_tasks.jsonl`, and
+`dense_tasks.jsonl` with maps of classes and objects with masks), and `held_out_….jsonl` with a
 tenth of each.
 """
 
@@ -21,12 +22,15 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw
 
+from unisono.media.masks import encode_mask
+
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "pink")
 SHAPES = ("circle", "square", "triangle", "cross")
 SIZES = {"small": 12, "large": 26}
 PITCHES_HZ = {"low": 180.0, "middle": 440.0, "high": 1200.0}
 TIMBRES = ("hum", "buzz", "hiss")
 COURSES = ("steady", "rising", "falling", "beeping")
+PALE = 200  # brighter in all colours is background
 SIDE_PX, RATE_HZ, SECONDS, FRAMES = 64, 16_000, 1.2, 6
 
 Row = dict[str, Any]
@@ -105,6 +109,9 @@ def items(folder: Path, count: int, seed: int) -> Iterator[dict[str, Row]]:
         frames = [draw(shape, colour, SIZES[size], place) for place in places]
         image, audio, video = (f"{kind}/{i:04d}.{kind}" for kind in ("png", "wav", "mp4"))
         frames[0].save(folder / image)
+        shown = np.array(frames[0]).min(axis=2) < PALE
+        classes = Image.fromarray(np.uint8(shown * (SHAPES.index(shape) + 1)))
+        classes.save(folder / image.replace(".png", "_classes.png"))
         save_sound(folder / audio, play(pitch, timbre, course))
         save_clip(folder / video, frames, play(pitch, timbre, course))
         (x, y), r = places[0], SIZES[size]
@@ -117,6 +124,9 @@ def items(folder: Path, count: int, seed: int) -> Iterator[dict[str, Row]]:
             "sound_talk": talk("What do you hear?", f"I hear {heard}.", audio=audio),
             "video_talk": talk("What is it?", f"I see {seen} and hear {heard}.", video=video),
             "text_talk": talk(f"What is {a} and {b}?", f"It is {a + b}."),
+            "clip_tasks": {"video": video, "label": shape},
+            "dense_tasks": {"image": image, "segmentation": image.replace(".png", "_classes.png")}
+            | {"objects": [{"label": shape, "box": lies["boxes"][0], "mask": encode_mask(shown)}]},
             **tasks(random.Random(i), image, audio, lies, (timbre, course, pitch)),
         }
 

@@ -17,6 +17,7 @@ import unisono
 from unisono.errors import CheckpointError, RecipeError
 from unisono.runtime import Predictor
 from unisono.training import reporting
+from unisono.training.model_config import DENSE_HEADS
 from unisono.training.parts import part_of
 from unisono.training.recipe import Recipe
 from unisono.training.recipe_read import read_recipe, recipe_names
@@ -82,7 +83,9 @@ def test_every_twin_trains_to_a_model_that_loads(name: str, toy: Path, tmp_path:
     assert len(steps) == 20
     assert all(step["loss"] == step["loss"] for step in steps)
     loaded = unisono.load(folder)
-    if recipe.model.family == "ola":
+    if recipe.model.head in DENSE_HEADS:
+        check_seen(loaded, toy)
+    elif recipe.model.family == "ola":
         assert isinstance(loaded.chat("Hello", max_new_tokens=2).text, str)
     elif recipe.model.head is not None:
         check_answer(loaded)
@@ -91,6 +94,20 @@ def test_every_twin_trains_to_a_model_that_loads(name: str, toy: Path, tmp_path:
         assert torch.isfinite(torch.as_tensor(vectors)).all()
     again = (tmp_path / "run" / "recipe.yaml").read_text()
     assert recipe.title in again
+
+
+def check_seen(predictor: Predictor, toy: Path) -> None:
+    (picture,) = sorted((toy / "png").glob("0000.png"))
+    if predictor.inputs == ("video",):
+        answer = predictor.predict(video=toy / "mp4" / "0000.mp4")
+        assert sum(answer.labels.values()) == pytest.approx(1, abs=1e-4)
+        return
+    answer = predictor.predict(image=picture)
+    if predictor.task == "segment":
+        assert answer.segmentation is not None
+        assert answer.segmentation.classes.shape == (64, 64)
+    else:
+        assert {thing.name for thing in answer.things} <= {"circle", "square", "triangle", "cross"}
 
 
 def check_answer(predictor: Predictor) -> None:

@@ -1,7 +1,7 @@
 """Bytes to arrays with units: pictures, sounds and videos, safely and within limits."""
 
 from unisono.media.audio import SAMPLE_RATE_HZ, AudioSource, Resampler, load_audio, resample
-from unisono.media.image import ImageSource, load_image
+from unisono.media.image import ImageSource, load_class_map, load_image
 from unisono.media.measure import VideoCost, image_pixels, video_cost
 from unisono.media.source import (
     DEFAULT_LIMITS,
@@ -28,6 +28,7 @@ __all__ = [
     "Waveform",
     "image_pixels",
     "load_audio",
+    "load_class_map",
     "load_image",
     "load_sound_of_video",
     "load_video",

@@ -36,6 +36,10 @@ _FORMATS = (
 )
 
 
+_INDEXED = ("L", "P", "1")
+"""Modes of Pillow whose values are not colours mixed of three."""
+
+
 def load_image(source: ImageSource, *, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
     """A picture as RGB, upright (EXIF orientation applied), transparency laid on white.
 
@@ -58,6 +62,30 @@ def load_image(source: ImageSource, *, limits: Limits = DEFAULT_LIMITS) -> Image
             if reason is None:
                 raise
             raise MediaTruncatedError(f"{media.name} is cut short: {reason}") from None
+
+
+def load_class_map(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """The class of every pixel, from a picture whose values (grey, or of a palette) are classes.
+
+    Args:
+        source: PNG, say; nothing that loses bits.
+        limits: as for `load_image`.
+
+    Returns:
+        uint8 [H, W].
+
+    Raises:
+        MediaDecodeError: it has colours, or as `load_image`.
+    """
+    with open_source(source, "image", limits) as media, _open_image(media) as picture:
+        _check_pixels(picture.size, media.name, limits)
+        if picture.mode not in _INDEXED:
+            raise MediaDecodeError(
+                f"classes of pixels must be grey or of a palette, but {media.name} is "
+                f"{picture.mode} instead"
+            )
+        _load_pixels(picture, media.name)
+        return np.array(picture, dtype=np.uint8)
 
 
 def image_size(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> tuple[int, int]:
@@ -91,16 +119,21 @@ def _open_image(media: OpenedSource) -> Image.Image:
 
 
 def _decoded(picture: Image.Image, name: str) -> Image.Image:
+    upright = _load_pixels(picture, name)
+    if 0 in upright.size:
+        raise MediaEmptyError(f"{name} has no pixels")
+    return _to_rgb(upright)
+
+
+def _load_pixels(picture: Image.Image, name: str) -> Image.Image:
+    """The same picture, upright."""
     try:
         picture.load()
-        upright = ImageOps.exif_transpose(picture)
+        return ImageOps.exif_transpose(picture)
     except Exception as error:
         if "truncated" in str(error) or isinstance(error, EOFError):
             raise MediaTruncatedError(f"{name} is cut short: pixels are missing") from None
         raise _damaged(name, error) from None
-    if 0 in upright.size:
-        raise MediaEmptyError(f"{name} has no pixels")
-    return _to_rgb(upright)
 
 
 def _damaged(name: str, error: Exception) -> MediaDecodeError:

@@ -97,7 +97,8 @@ def _write(model: Any, processor: Processor, folder: Path) -> None:
     progress.disable_progress_bar()  # it would tear the training's own
     try:
         model.save_pretrained(folder)
-        processor.save_pretrained(folder)
+        if processor is not None:
+            processor.save_pretrained(folder)
     finally:
         if draws:
             progress.enable_progress_bar()

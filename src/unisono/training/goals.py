@@ -138,6 +138,70 @@ class Ranking(Settings):
     loss: Literal["cross_entropy", "hinge"] = "cross_entropy"
 
 
+Jitter = tuple[PositiveFloat, PositiveFloat]
+
+
+class Segmentation(Settings):
+    """A class for every pixel of a picture.
+
+    Attributes:
+        kind: chooses this objective.
+        field: of a row where its map stands, a picture whose values are classes.
+        first: value of the first class; with 1, pixels of value 0 teach nothing (ADE20K).
+        labels: of the classes; None takes those that the data name.
+        scale: from and to what part of the model's `crop_px` a picture's shorter side is resized
+            before a square is cut out of it.
+        mirror: half of the cuts.
+        colour: change brightness, contrast and saturation by chance.
+    """
+
+    kind: Literal["segmentation"] = "segmentation"
+    field: str = "segmentation"
+    first: Literal[0, 1] = 0
+    labels: tuple[str, ...] | None = None
+    scale: Jitter = (0.5, 2.0)
+    mirror: bool = True
+    colour: bool = True
+
+
+class Detection(Settings):
+    """The things in a picture: classes, boxes, masks.
+
+    Attributes:
+        kind: chooses this objective.
+        field: of a row where they stand; see `manifests.datasets`.
+        labels: of their classes; None takes those that the data name.
+        scale: from and to what part of the model's `image_px` a picture's longer side is resized
+            before a square is cut out of it.
+        mirror: half of the cuts.
+    """
+
+    kind: Literal["detection"] = "detection"
+    field: str = "objects"
+    labels: tuple[str, ...] | None = None
+    scale: Jitter = (0.1, 2.0)
+    mirror: bool = True
+
+
+class VideoClassification(Settings):
+    """A class for a clip, by its frames.
+
+    Attributes:
+        kind: chooses this objective.
+        field, target, labels, most: as for `Classification`.
+        area: least and most of a frame that is seen; the part is the same in all frames of a clip.
+        mirror: half of the clips: not where left and right are what is to be told.
+    """
+
+    kind: Literal["video_classification"] = "video_classification"
+    field: str = "label"
+    target: Literal["one"] = "one"
+    labels: tuple[str, ...] | None = None
+    most: PositiveInt | None = None
+    area: Jitter = (0.08, 1.0)
+    mirror: bool = True
+
+
 ObjectiveSettings = Annotated[
     NextToken
     | Contrastive
@@ -146,12 +210,21 @@ ObjectiveSettings = Annotated[
     | AudioSpectrum
     | Classification
     | Grounding
-    | Ranking,
+    | Ranking
+    | Segmentation
+    | Detection
+    | VideoClassification,
     Field(discriminator="kind"),
 ]
 
 TaskSettings = Classification | Grounding | Ranking
 """Objectives of models with a head, which is called as their kind."""
+
+DenseSettings = Segmentation | Detection | VideoClassification
+"""Objectives of the dense vision models, whose head is called as their kind too."""
+
+LabelledSettings = Classification | DenseSettings
+"""Objectives of models that choose from labels."""
 
 
 def task_inputs(objective: TaskSettings) -> tuple[str, ...]:

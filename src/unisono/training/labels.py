@@ -7,11 +7,19 @@ from unisono.errors import BadRowError, RecipeError
 from unisono.evaluation.metrics.labels import answer_share
 from unisono.evaluation.metrics.matching import normalise_answer
 from unisono.manifests import PairRow, Row
-from unisono.training.goals import Classification
+from unisono.training.goals import (
+    Classification,
+    Detection,
+    LabelledSettings,
+    Segmentation,
+    VideoClassification,
+)
+
+Classes = Classification | VideoClassification
 
 
 def choose_labels(
-    settings: Classification, rows: Iterable[Row], published: Sequence[str] | None = None
+    settings: LabelledSettings, rows: Iterable[Row], published: Sequence[str] | None = None
 ) -> tuple[str, ...]:
     """Labels in a fixed order: those named, those published with the data, or those in its rows.
 
@@ -25,6 +33,8 @@ def choose_labels(
     """
     if settings.labels is not None:
         return _checked(settings.labels)
+    if isinstance(settings, Segmentation | Detection):
+        return _of_dense(settings, rows, published)
     if published is not None and settings.most is None and settings.field in ("label", "labels"):
         return _checked(published)
     counts: Counter[str] = Counter()
@@ -40,7 +50,23 @@ def choose_labels(
     return _checked(sorted(ranked[: settings.most]))
 
 
-def target_of(row: Row, settings: Classification) -> Mapping[str, float]:
+def _of_dense(
+    settings: Segmentation | Detection, rows: Iterable[Row], published: Sequence[str] | None
+) -> tuple[str, ...]:
+    """A map's values say nothing about the names of classes; a detector may have a single one."""
+    if published is not None:
+        return tuple(published)
+    if isinstance(settings, Segmentation):
+        raise RecipeError("objective.labels must be given: the data do not name their classes")
+    lists = (row.fields.get(settings.field) for row in rows)
+    objects = [one for some in lists if isinstance(some, list | tuple) for one in some]
+    found = {str(one["label"]) for one in objects if isinstance(one, Mapping) and "label" in one}
+    if not found:
+        raise RecipeError(f"a detector needs labels, but no row has {settings.field} with any")
+    return tuple(sorted(found))
+
+
+def target_of(row: Row, settings: Classes) -> Mapping[str, float]:
     """The right labels of a row -> how right each is, from 0 to 1.
 
     People's answers are normalised, as their scoring does it.
@@ -61,7 +87,7 @@ def target_of(row: Row, settings: Classification) -> Mapping[str, float]:
     return {one: answer_share(answers, one) for one in dict.fromkeys(answers) if one}
 
 
-def _must(settings: Classification) -> str:
+def _must(settings: Classes) -> str:
     return f"{settings.field} must be"
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from torch import nn
 
 from unisono.models import OlaConfig, OnePeaceConfig
-from unisono.training.goals import NextToken, Ranking, TaskSettings, task_inputs
+from unisono.training.goals import DenseSettings, NextToken, Ranking, TaskSettings, task_inputs
 from unisono.training.objectives.next_token import LOSS_CHUNK
 from unisono.training.recipe import Recipe, StageSettings
 
@@ -95,6 +95,13 @@ def tokens_of_pair(config: OnePeaceConfig, other: str) -> int:
     return _TEXT_TOKENS + _medium_tokens(config, other)
 
 
+def tokens_of_view(config: Any) -> int:
+    """Patches that a dense model sees of a row."""
+    side: int = getattr(config, "crop_px", None) or config.image_px
+    frames: int = getattr(config, "frames", 1)
+    return (side // 16) ** 2 * frames
+
+
 def tokens_of_item(config: OnePeaceConfig, objective: TaskSettings) -> int:
     """Tokens of a task's item, [CLS] included, at most; of all candidates together."""
     inputs = task_inputs(objective)
@@ -106,7 +113,9 @@ def tokens_of_item(config: OnePeaceConfig, objective: TaskSettings) -> int:
 
 def _activations(config: Any, recipe: Recipe, stage: StageSettings, ranks: int) -> float:
     width = 2 if recipe.precision in ("bf16", "fp16") else 4
-    if isinstance(config, OnePeaceConfig):
+    if isinstance(stage.objective, DenseSettings):
+        stacks, logits = [_frame_stack(config, stage)], 0.0
+    elif isinstance(config, OnePeaceConfig):
         stacks, logits = list(_onepeace_stacks(config, stage)), _pair_logits(stage, ranks)
     else:
         stacks, logits = list(_ola_stacks(config, stage)), _word_logits(config, stage)
@@ -119,6 +128,12 @@ def _kept(stack: _Stack, *, checkpointing: bool) -> float:
     if not checkpointing:
         return stack.layers * a_layer
     return stack.layers * stack.tokens * stack.width + a_layer
+
+
+def _frame_stack(config: Any, stage: StageSettings) -> _Stack:
+    """The encoder's, as though the head had nothing to keep beside it."""
+    whole = stage.batch.tokens or (stage.batch.samples or 1) * tokens_of_view(config)
+    return _Stack(*_sizes(config.vision_config), whole)
 
 
 def _ola_stacks(config: OlaConfig, stage: StageSettings) -> Iterator[_Stack]:

@@ -6,7 +6,7 @@ drawn. A source's rows are divided among the ranks: rank r takes the shuffled pl
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
 from typing import Any
@@ -31,12 +31,15 @@ class Draw:
         place: the row's number; -1 in a stream.
         row: of a stream, where rows come by themselves; None where `place` finds it.
         manifest: what `place` is a number of.
+        chance: number that decides whatever is drawn by chance of the row; another one whenever
+            it is drawn again.
     """
 
     source: str
     place: int
     row: Row | BadRowError | None = None
     manifest: Manifest | None = None
+    chance: int = 0
 
     def read(self) -> Row:
         """The row.
@@ -106,11 +109,12 @@ class Mixture:
 
     def __next__(self) -> Draw:
         share = uniform(self._seed, self._rank, self._number)
+        chance = digest(self._seed, self._rank, self._number, "chance")
         self._number += 1
         name = self._names[
             min(int(np.searchsorted(self._bounds, share, "right")), len(self._names) - 1)
         ]
-        return next(self._walks[name])
+        return replace(next(self._walks[name]), chance=chance)
 
     def state(self) -> dict[str, Any]:
         """Where it is; JSON."""

@@ -20,6 +20,12 @@ from unisono.models.onepeace import (
     OnePeaceForPretraining,
     OnePeaceForRanking,
 )
+from unisono.models.onepeace.dense import (
+    OnePeaceForDetection,
+    OnePeaceForSegmentation,
+    OnePeaceForVideoClassification,
+)
+from unisono.models.onepeace.dense.base import OnePeaceDenseModel
 from unisono.runtime.load_catalog import shipped
 from unisono.training.recipe import LoraSettings, ModelSettings
 
@@ -31,11 +37,28 @@ MODELS: dict[str, type[StrictlyLoadedModel]] = {
     "onepeace": OnePeaceForPretraining,
 }
 
+DENSE_HEADS: dict[str, type[OnePeaceDenseModel]] = {
+    "segmentation": OnePeaceForSegmentation,
+    "detection": OnePeaceForDetection,
+    "video_classification": OnePeaceForVideoClassification,
+}
+"""Heads of models of their own, with a config around the encoder's."""
+
+DENSE_CONFIGS = tuple(one.config_class for one in DENSE_HEADS.values())
+
 HEADS: dict[str, type[StrictlyLoadedModel]] = {
+    **DENSE_HEADS,
     "classification": OnePeaceForClassification,
     "grounding": OnePeaceForGrounding,
     "ranking": OnePeaceForRanking,
 }
+
+
+def config_class(settings: ModelSettings) -> type[PreTrainedConfig]:
+    """Of what a recipe trains."""
+    if settings.head in DENSE_HEADS:
+        return cast(type[PreTrainedConfig], DENSE_HEADS[settings.head].config_class)
+    return CONFIGS[settings.family]
 
 
 def model_class(family: str, head: str | None = None) -> type[StrictlyLoadedModel]:
@@ -73,14 +96,16 @@ def model_config(
         SourceMissingError: there is no such source.
         RecipeError: the fields are unknown, or contradict each other.
     """
-    kind = CONFIGS[settings.family]
+    kind = config_class(settings)
     source = folder or settings.source
     fields = {} if source is None else _source_fields(source, kind, download)
     given = dict(settings.config) if folder is None else {}
     for where, own in (("model.config", given), ("a stage's model", dict(changes or {}))):
         _check_fields(own, kind(), where)
         fields = laid_over(fields, own)
-    if settings.head is not None:
+    if settings.head in DENSE_HEADS:
+        fields |= _label_fields(labels)
+    elif settings.head is not None:
         fields |= {"decoder_config": None, "head_config": fields.get("head_config") or {}}
         fields |= _label_fields(labels)
     elif settings.family == "onepeace" and fields.get("decoder_config") is None:
@@ -158,6 +183,9 @@ def _source_fields(source: str, kind: type[PreTrainedConfig], download: bool) ->
 def _config_from(name: str, kind: type[PreTrainedConfig], **options: Any) -> dict[str, Any]:
     fields, _ = kind.get_config_dict(name, **options)
     own = fields.get("model_type")
+    if own == OnePeaceConfig.model_type and issubclass(kind, DENSE_CONFIGS):
+        branch = kind.sub_configs_defaults["vision_config"].config_class
+        return {"vision_config": branch.of(OnePeaceConfig.from_dict(fields)).to_dict()}
     if not fields:
         raise OSError(f"there is no config.json in '{name}'")
     if own != kind.model_type:

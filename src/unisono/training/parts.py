@@ -7,7 +7,8 @@ Ola: `vision`, `vision_connector`, `speech_encoder`, `sound_encoder`, `audio_con
 `language_model` (its embeddings and head too), `lora`, and `alignment` (what connector
 pre-alignment learns besides). ONE-PEACE: a part for each modality (adapter, feed-forward networks,
 final norm and projection), `attention` (whatever modalities share in the encoder's layers),
-`decoder`, `logit_scale`, and of task models `head`.
+`decoder`, `logit_scale`, and of task models `head`. Dense models: `image`, `attention`, what makes
+maps of the encoder's (`pyramid`) or lets it look along time (`adapters`), and `head`.
 """
 
 import re
@@ -34,6 +35,17 @@ _OLA_PARTS = {
     "blank.": "alignment",
     "log_scale": "alignment",
     "stem.": "audio",  # of `StemSpectrum`
+}
+_ENCODERS = ("onepeace.", "backbone.", "detector.model.model.backbone.backbone.")
+"""Where task models and dense models have ONE-PEACE's encoder."""
+
+_DENSE_PARTS = {
+    "pyramid.": "pyramid",
+    "video_layers.": "adapters",
+    "temporal_embedding": "adapters",
+    "norm.": "head",
+    "classifier.": "head",
+    "detector.": "head",
 }
 _NEVER_TRAINED = ("hearing.speech.embed_positions.", "hearing.sound.predictor.")
 """Whisper's sinusoids are fixed; BEATs' predictor of sound classes is not asked by Ola."""
@@ -132,7 +144,7 @@ class DepthOf:
 
 _STACKS = (
     *("encoders.vision.", "encoders.hearing.speech.", "encoders.hearing.sound."),
-    *("language_model.", "onepeace.", "decoder."),
+    *("language_model.", *_ENCODERS, "decoder."),
 )
 """How names of the parameters of one stack of layers, and of what is around it, begin."""
 
@@ -157,7 +169,12 @@ def _bare(name: str) -> str:
 def _onepeace_part(name: str) -> str:
     if name.startswith(("decoder.", "head.")):
         return name.partition(".")[0]
-    name = name.removeprefix("onepeace.")
+    inside = next((name.removeprefix(one) for one in _ENCODERS if name.startswith(one)), None)
+    if inside is None:
+        for beginning, part in _DENSE_PARTS.items():
+            if name.startswith(beginning):
+                return part
+    name = name if inside is None else inside
     if name == "logit_scale":
         return name
     for pattern in _OF_MODALITY:

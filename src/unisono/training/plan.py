@@ -19,6 +19,7 @@ from unisono.training.goals import (
     ConnectorCells,
     ConnectorCtc,
     Contrastive,
+    DenseSettings,
     NextToken,
     TaskSettings,
     task_inputs,
@@ -30,6 +31,7 @@ from unisono.training.memory import (
     other_modality,
     tokens_of_item,
     tokens_of_pair,
+    tokens_of_view,
 )
 from unisono.training.model_config import (
     SourceMissingError,
@@ -267,6 +269,8 @@ def _sample_tokens(stage: StageSettings, model: nn.Module | None) -> int | None:
     if isinstance(stage.objective, NextToken):
         return stage.objective.max_tokens
     config = None if model is None else model.config
+    if config is not None and isinstance(stage.objective, DenseSettings):
+        return tokens_of_view(config)
     if isinstance(config, OnePeaceConfig) and isinstance(stage.objective, TaskSettings):
         return tokens_of_item(config, stage.objective)
     if isinstance(config, OnePeaceConfig):

@@ -11,15 +11,14 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from unisono.manifests.datasets import FORMATS
 from unisono.training.goals import (
     AudioSpectrum,
-    Classification,
     ConnectorCells,
     ConnectorCtc,
     Contrastive,
-    Grounding,
+    DenseSettings,
     NextToken,
     ObjectiveSettings,
-    Ranking,
     Settings,
+    TaskSettings,
 )
 
 Strategy = Literal["progressive", "direct_mixing", "balanced_sampling"]
@@ -42,6 +41,11 @@ class LoraSettings(Settings):
     targets: tuple[str, ...] | None = None
 
 
+Head = Literal[
+    "classification", "grounding", "ranking", "segmentation", "detection", "video_classification"
+]
+
+
 class ModelSettings(Settings):
     """What is trained.
 
@@ -62,7 +66,7 @@ class ModelSettings(Settings):
     """
 
     family: Literal["ola", "onepeace"]
-    head: Literal["classification", "grounding", "ranking"] | None = None
+    head: Head | None = None
     source: str | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     parts: dict[str, str] = Field(default_factory=dict)
@@ -366,4 +370,4 @@ def _check_objective(model: ModelSettings, stage: StageSettings) -> None:
 
 
 def _needs_head(stage: StageSettings) -> bool:
-    return isinstance(stage.objective, Classification | Grounding | Ranking)
+    return isinstance(stage.objective, TaskSettings | DenseSettings)

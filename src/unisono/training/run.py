@@ -24,7 +24,7 @@ from unisono.training.data import check_data, open_source
 from unisono.training.distributed import Ranks
 from unisono.training.feature_cache import EncoderCache, FeatureStore
 from unisono.training.finish import AVERAGED, MODEL, forget, is_done, mark_done, save_stage
-from unisono.training.goals import Classification
+from unisono.training.goals import LabelledSettings
 from unisono.training.labels import choose_labels
 from unisono.training.ledger import Ledger
 from unisono.training.loop import CHECKPOINTS, train_stage
@@ -168,7 +168,13 @@ class _StageOfRun:
         set_trainable(model, inner, stage=self.stage.name)
         rows, cache = _rows(sources), self._cache(model)
         objective = choose_objective(
-            self.stage, started.processor, rows, seed=seed, cache=cache, labels=labels
+            self.stage,
+            started.processor,
+            rows,
+            seed=seed,
+            cache=cache,
+            labels=labels,
+            config=cast(Any, model).config,
         )
         if isinstance(objective, ConnectorCtc | ConnectorCells | AudioSpectrum):
             model = objective.wrap(cast(Any, model))
@@ -177,7 +183,7 @@ class _StageOfRun:
 
     def _labels(self, sources: dict[str, Source]) -> tuple[str, ...] | None:
         """What a classifier is to choose from."""
-        if not isinstance(self.stage.objective, Classification):
+        if not isinstance(self.stage.objective, LabelledSettings):
             return None
         lists = [getattr(source, "classes", None) for source in sources.values()]
         published = lists[0] if all(one == lists[0] for one in lists) else None

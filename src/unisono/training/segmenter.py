@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
 
 from unisono.errors import DataError, UnisonoError
 from unisono.evaluation.metrics.segments import class_iou, mean_iou
-from unisono.media import load_image
+from unisono.media import load_class_map, load_image
 from unisono.models.onepeace.dense import OnePeaceForSegmentation, Segmenter
 from unisono.models.onepeace.dense.learning_rates import published_groups
 from unisono.models.onepeace.dense.pictures import pixels_of
@@ -130,7 +130,7 @@ def _pair(mask: Path, photos: Path, names: Sequence[str]) -> Pair:
     if photo is None:
         raise DataError(f"the mask '{mask}' has no picture of its name in '{photos}'")
     picture = load_image(photo).convert("RGB")
-    labels = _labels(mask)
+    labels = load_class_map(mask)
     if labels.shape != (picture.height, picture.width):
         height, width = labels.shape
         raise DataError(
@@ -144,18 +144,6 @@ def _pair(mask: Path, photos: Path, names: Sequence[str]) -> Pair:
             f"{len(names) - 1}, and {UNKNOWN} means that nothing is known"
         )
     return Pair(mask.stem, picture, labels)
-
-
-def _labels(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as mask:
-            if mask.mode not in ("L", "P", "1"):
-                raise DataError(
-                    f"a mask must be grey or have a palette, but '{path}' is {mask.mode} instead"
-                )
-            return np.asarray(mask, dtype=np.uint8)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"the mask '{path}' cannot be read: {error}") from None
 
 
 def _new(names: Sequence[str], how: Fitting) -> OnePeaceForSegmentation:

@@ -36,6 +36,7 @@ from unisono.models.onepeace.branch_config import (
 from unisono.models.whisper_weights import whisper_encoder_weights
 from unisono.runtime.load_catalog import make_as_shipped, shipped
 from unisono.training.model_config import (
+    DENSE_HEADS,
     catalog_entry,
     chosen_targets,
     empty_model,
@@ -46,7 +47,8 @@ from unisono.training.parts import check_parts, part_of, parts_of
 from unisono.training.recipe import LoraSettings, ModelSettings
 from unisono.training.start_head import with_head
 
-Processor = OlaProcessor | OnePeaceProcessor
+Processor = OlaProcessor | OnePeaceProcessor | None
+"""A dense model has none."""
 
 _MODULES = {
     "vision": "encoders.vision",
@@ -248,7 +250,8 @@ def _loaded(
     fields, _ = PreTrainedConfig.get_config_dict(source)
     if settings.head is not None and kind.__name__ not in (fields.get("architectures") or ()):
         return with_head(source, config, kind)
-    if settings.family == "onepeace" and _is_reshaped(fields, cast(OnePeaceConfig, config)):
+    whole = settings.family == "onepeace" and settings.head not in DENSE_HEADS
+    if whole and _is_reshaped(fields, cast(OnePeaceConfig, config)):
         return with_head(source, config, kind)
     try:
         if not new_parts:
@@ -277,6 +280,8 @@ def _is_reshaped(had: Mapping[str, Any], config: OnePeaceConfig) -> bool:
 
 
 def _processor(settings: ModelSettings, config: PreTrainedConfig, folder: str | None) -> Processor:
+    if settings.head in DENSE_HEADS:
+        return None
     if settings.family == "ola":
         return OlaProcessor(_tokenizer(settings, folder), cast(OlaConfig, config))
     own = cast(OnePeaceConfig, config)

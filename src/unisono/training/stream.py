@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from unisono.errors import CheckpointError, RecipeError, UnisonoError
 from unisono.training.batch import Batch, Objective, State
@@ -78,7 +78,8 @@ class Batches:
         Args:
             mixture: of this rank.
             objective: opens and collates rows. With an attribute `packs`, a batch has no padding;
-                with `exact`, every batch has `settings.samples` rows.
+                with `exact`, every batch has `settings.samples` rows; with `augments`, `prepare`
+                takes a number `draw` that decides what is drawn by chance.
             settings: sizes, threads.
             ledger: is told of bad rows.
             seed: of the order of batches.
@@ -192,6 +193,8 @@ class Batches:
         """A row's name and example; runs in the threads."""
         row = draw.read()
         try:
+            if getattr(self._objective, "augments", False):
+                return row.name, cast(Any, self._objective).prepare(row, draw=draw.chance)
             return row.name, self._objective.prepare(row)
         except UnisonoError as error:
             error.row_name = row.name  # type: ignore[attr-defined]

@@ -34,7 +34,7 @@ from unisono.models.onepeace.image import (
     patchify,
     resized_positions,
 )
-from unisono.models.onepeace.model import OnePeacePreTrainedModel
+from unisono.models.onepeace.model import OnePeaceModel, OnePeacePreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -189,11 +189,20 @@ class OnePeaceWindowedBackbone(OnePeacePreTrainedModel):
         for name, value in fields.items():
             setattr(config, name, value)
         model = cls(config)
-        weights = branch_weights(whole, model)
-        name = "adapters.image.position_embedding"
-        weights[name] = resized_positions(weights[name], (grid, grid))
-        model.load_state_dict(weights, strict=False)
+        model.take_over(whole)
         return model
+
+    def take_over(self, whole: OnePeaceModel) -> None:
+        """The weights of a ONE-PEACE model; what only detection has keeps its own.
+
+        Raises:
+            RuntimeError: weights are of another shape.
+        """
+        side = self.config.image_config.position_grid
+        weights = branch_weights(whole, self)
+        name = "adapters.image.position_embedding"
+        weights[name] = resized_positions(weights[name], (side, side))
+        self.load_state_dict(weights, strict=False)
 
     def forward(
         self, pixel_values: Tensor, *, output_hidden_states: bool | None = None, **kwargs: Any
