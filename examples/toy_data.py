@@ -5,8 +5,8 @@
 Writes manifests of the two kinds that `unisono train` reads: captions (`image_captions.jsonl`,
 `sound_captions.jsonl`) and conversations (`image_talk.jsonl`, `sound_talk.jsonl`,
 `video_talk.jsonl`, `text_talk.jsonl`), tasks for models with a head (`image_tasks.jsonl`,
-`question_tasks.jsonl`, `pair_tasks.jsonl`, `sound_tasks.jsonl`, `clip_tasks.jsonl`, and
-`dense_tasks.jsonl` with maps of classes and objects with masks), and `held_out_….jsonl` with a
+`question_tasks.jsonl`, `pair_tasks.jsonl`, `sound_tasks.jsonl`, `clip_tasks.jsonl`,
+`object_tasks.jsonl`), the folder `ade` in the layout of ADE20K, and `held_out_….jsonl` with a
 tenth of each.
 """
 
@@ -64,6 +64,15 @@ def play(pitch: str, timbre: str, course: str) -> np.ndarray:
     return (0.4 * sound).astype(np.float32)
 
 
+def save_map(folder: Path, number: int, picture: Image.Image, classes: np.ndarray) -> None:
+    """A picture and the classes of its pixels, [H, W], 0 for none."""
+    split = "validation" if number % 10 == 9 else "training"
+    for kind, made in (("images", picture), ("annotations", Image.fromarray(classes))):
+        (folder / kind / split).mkdir(parents=True, exist_ok=True)
+        made.save(folder / kind / split / f"{number:04d}.png")
+    (folder / "classes.txt").write_text("\n".join(SHAPES) + "\n")
+
+
 def save_sound(path: Path, samples: np.ndarray) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -110,8 +119,7 @@ def items(folder: Path, count: int, seed: int) -> Iterator[dict[str, Row]]:
         image, audio, video = (f"{kind}/{i:04d}.{kind}" for kind in ("png", "wav", "mp4"))
         frames[0].save(folder / image)
         shown = np.array(frames[0]).min(axis=2) < PALE
-        classes = Image.fromarray(np.uint8(shown * (SHAPES.index(shape) + 1)))
-        classes.save(folder / image.replace(".png", "_classes.png"))
+        save_map(folder / "ade", i, frames[0], np.uint8(shown * (SHAPES.index(shape) + 1)))
         save_sound(folder / audio, play(pitch, timbre, course))
         save_clip(folder / video, frames, play(pitch, timbre, course))
         (x, y), r = places[0], SIZES[size]
@@ -125,7 +133,7 @@ def items(folder: Path, count: int, seed: int) -> Iterator[dict[str, Row]]:
             "video_talk": talk("What is it?", f"I see {seen} and hear {heard}.", video=video),
             "text_talk": talk(f"What is {a} and {b}?", f"It is {a + b}."),
             "clip_tasks": {"video": video, "label": shape},
-            "dense_tasks": {"image": image, "segmentation": image.replace(".png", "_classes.png")}
+            "object_tasks": {"image": image}
             | {"objects": [{"label": shape, "box": lies["boxes"][0], "mask": encode_mask(shown)}]},
             **tasks(random.Random(i), image, audio, lies, (timbre, course, pitch)),
         }

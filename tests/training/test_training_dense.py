@@ -259,7 +259,7 @@ def test_the_encoder_of_a_pretrained_model_is_taken_over(head: Any, tmp_path: Pa
     )
     model: Any = begin(settings, labels=["a", "b", "c"]).model
     assert model.config.id2label == {0: "a", 1: "b", 2: "c"}
-    had = {name: weight for name, weight in source.named_parameters()}
+    had = dict(source.named_parameters())
     own = dict(model.backbone.named_parameters())
     same = [name for name, weight in own.items() if name in had and torch.equal(weight, had[name])]
     layers = [name for name in own if name.startswith("encoder.layers.") and name in had]
