@@ -179,7 +179,7 @@ def segmented(side: str, folder: Path, cache: Path) -> Result:
     def loss(chosen: Tensor) -> Tensor:
         return nn.functional.cross_entropy(scores(seen[chosen]), labels[chosen])
 
-    learned(model, [model.pyramid, model.head], loss, 200)
+    learned(model, [model.pyramid, model.head], loss, 2000)
     model.save_pretrained(cache / f"segmenter-{side}")
     test = scenes(folder, "test")
     with torch.inference_mode():
@@ -203,7 +203,7 @@ def instances(side: str, folder: Path, cache: Path) -> Result:
         return head.loss(head(model.pyramid.maps(seen[chosen].float())), masks, classes)
 
     torch.manual_seed(3)  # the points at which masks are compared
-    learned(model, [model.pyramid, head], loss, 250)
+    learned(model, [model.pyramid, head], loss, 1500)
     model.save_pretrained(cache / f"instances-{side}")
     test = scenes(folder, "test")
     found = []
@@ -236,7 +236,7 @@ def detected(side: str, folder: Path, cache: Path) -> Result:
             pixels, torch.ones(len(batch), px, px), things=[_things(one) for one in batch]
         ).loss
 
-    learned(model, [_Trained(model)], loss, 300)
+    learned(model, [_Trained(model)], loss, 1000)
     model.save_pretrained(cache / f"detector-{side}")
     test, finder = scenes(folder, "test"), Detector(model)
     pictures = [Image.open(one.path).convert("RGB") for one in test]

@@ -12,8 +12,7 @@ from unisono.models import OnePeaceConfig
 from unisono.models.loading import StrictlyLoadedModel
 from unisono.models.onepeace.bias import resized_table
 from unisono.models.onepeace.branch import whole_model
-from unisono.models.onepeace.dense.base import OnePeaceDenseModel, load_encoder
-from unisono.models.onepeace.dense.windows import OnePeaceWindowedBackbone
+from unisono.models.onepeace.dense.base import OnePeaceDenseModel
 from unisono.models.onepeace.model import OnePeaceModel
 from unisono.training.goals import Classification, ObjectiveSettings, TaskSettings, task_inputs
 
@@ -54,7 +53,11 @@ def with_head(
         raise RecipeError(f"no model can be read from {source!r}: {error}") from error
     model = kind(config)
     if isinstance(model, OnePeaceDenseModel):
-        _put_under(model, whole, source)
+        try:
+            model.take_over(whole)
+        except (RuntimeError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise RecipeError(f"the encoder of {source!r} does not fit: {reason}") from error
         return model
     encoder = cast(OnePeaceModel, model.onepeace)
     weights = _fitting(whole, encoder)
@@ -66,17 +69,6 @@ def with_head(
     if lacking := [name for name in missing if not _NEW.search(name)]:
         raise RecipeError(f"{source!r} has no weights for {', '.join(lacking[:4])}")
     return model
-
-
-def _put_under(model: OnePeaceDenseModel, whole: OnePeaceModel, source: str) -> None:
-    try:
-        if isinstance(backbone := model.backbone, OnePeaceWindowedBackbone):
-            backbone.take_over(whole)
-        else:
-            load_encoder(backbone, whole)
-    except (RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(f"the encoder of {source!r} does not fit: {reason}") from error
 
 
 def _fitting(whole: OnePeaceModel, encoder: OnePeaceModel) -> dict[str, Tensor]:

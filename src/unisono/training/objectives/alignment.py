@@ -10,10 +10,12 @@ Shapes: K tokens that occur, D width of the language model.
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from unisono.errors import RecipeError
 from unisono.models.ola.model import OlaForConditionalGeneration
 
 BLANK = 0
@@ -22,6 +24,9 @@ BLANK = 0
 
 class TokenAlignment(nn.Module):
     """An Ola model with what connector pre-alignment learns besides; `model` is what remains."""
+
+    needs: ClassVar[str] = ""
+    """The connector that a subclass aligns, as the encoders call it."""
 
     tokens: Tensor
     words: Tensor
@@ -35,7 +40,13 @@ class TokenAlignment(nn.Module):
             model: its input embeddings stay as they are.
             tokens: [K] ids that may be said.
             scale: initial s.
+
+        Raises:
+            RecipeError: the model lacks the connector.
         """
+        if self.needs and getattr(model.encoders, self.needs) is None:
+            what = self.needs.replace("_", " ")
+            raise RecipeError(f"the alignment of connectors needs a model with a {what}")
         super().__init__()
         self.model = model
         self.blank = nn.Linear(model.config.text_config.hidden_size, 1)

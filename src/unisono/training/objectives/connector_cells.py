@@ -53,22 +53,7 @@ class Labelled:
 class CellAlignment(TokenAlignment):
     """`TokenAlignment` of a vision connector."""
 
-    def __init__(
-        self, model: OlaForConditionalGeneration, tokens: Sequence[int], scale: float = 1.0
-    ) -> None:
-        """Stand around a model.
-
-        Args:
-            model: with a vision connector; its input embeddings stay as they are.
-            tokens: [K] ids that may be said; see `occurring_words`.
-            scale: initial s.
-
-        Raises:
-            RecipeError: the model has no vision connector.
-        """
-        if model.encoders.vision_connector is None:
-            raise RecipeError("connector_cells needs a model with a vision encoder")
-        super().__init__(model, tokens, scale)
+    needs = "vision_connector"
 
     def forward(
         self,

@@ -49,22 +49,7 @@ class Utterance:
 class CtcAlignment(TokenAlignment):
     """`TokenAlignment` of an audio connector."""
 
-    def __init__(
-        self, model: OlaForConditionalGeneration, tokens: Sequence[int], scale: float = 1.0
-    ) -> None:
-        """Stand around a model.
-
-        Args:
-            model: with an audio connector; its input embeddings stay as they are.
-            tokens: [K] ids that may be said; see `occurring_tokens`.
-            scale: initial s.
-
-        Raises:
-            RecipeError: the model has no audio connector.
-        """
-        if model.encoders.audio_connector is None:
-            raise RecipeError("connector_ctc needs a model with a hearing encoder")
-        super().__init__(model, tokens, scale)
+    needs = "audio_connector"
 
     def forward(
         self,

@@ -4,7 +4,7 @@ Shapes: B batch, C channels, H, W sides in pixels.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,6 +27,33 @@ class OnePeaceDenseModel(Initialised, OnePeacePreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     config: PreTrainedConfig
+    backbone: Any
+
+    @classmethod
+    def from_onepeace(cls, source: Source, **fields: Any) -> Self:
+        """What is new on the encoder of a ONE-PEACE model, to be trained.
+
+        Args:
+            source: the model, or a folder or hub name.
+            **fields: of the config: `num_labels` or `id2label`, …; `vision_config` may hold fields
+                of the encoder's that differ, as `drop_path_rate`.
+
+        Raises:
+            ModelConfigError: the model does not see, or fields contradict one another.
+            OSError: there is no such model.
+        """
+        vision, whole = vision_like(source, fields.pop("vision_config", None))
+        model = cls(cast(Any, cls.config_class)(vision_config=vision, **fields))
+        model.take_over(whole)
+        return model
+
+    def take_over(self, whole: OnePeaceModel) -> None:
+        """Give the encoder the weights of a ONE-PEACE model.
+
+        Raises:
+            RuntimeError: weights are missing, or of another shape.
+        """
+        load_encoder(self.backbone, whole)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, DeformableAttention):

@@ -3,14 +3,11 @@
 Shapes: B batch, T tokens with [CLS], D width, K classes.
 """
 
-from typing import Any, Self
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from unisono.models.onepeace.backbone import OnePeaceBackbone
-from unisono.models.onepeace.branch import Source
-from unisono.models.onepeace.dense.base import OnePeaceDenseModel, load_encoder, vision_like
+from unisono.models.onepeace.dense.base import OnePeaceDenseModel
 from unisono.models.onepeace.dense.config import OnePeaceImageClassificationConfig
 from unisono.models.onepeace.heads import OnePeaceTaskOutput
 
@@ -28,24 +25,6 @@ class OnePeaceForImageClassification(OnePeaceDenseModel):
         self.norm = nn.LayerNorm(vision.hidden_size, eps=vision.layer_norm_eps)
         self.classifier = nn.Linear(vision.hidden_size, config.num_labels)
         self.post_init()
-
-    @classmethod
-    def from_onepeace(cls, source: Source, **fields: Any) -> Self:
-        """A new head on the encoder of a ONE-PEACE model, to be trained.
-
-        Args:
-            source: the model, or a folder or hub name.
-            **fields: of the config: `num_labels` or `id2label`, `pooling`, `image_px`; fields of
-                `vision_config` that differ, as `drop_path_rate`.
-
-        Raises:
-            ModelConfigError: the model does not see.
-            OSError: there is no such model.
-        """
-        vision, whole = vision_like(source, fields.pop("vision_config", None))
-        model = cls(OnePeaceImageClassificationConfig(vision_config=vision, **fields))
-        load_encoder(model.backbone, whole)
-        return model
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)

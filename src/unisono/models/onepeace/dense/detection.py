@@ -29,6 +29,7 @@ from unisono.models.onepeace.dense.initialisation import Initialised
 from unisono.models.onepeace.dense.instances import Found, Instance, instances_of_boxes
 from unisono.models.onepeace.dense.pictures import Size, filled_up, pixels_of, resized
 from unisono.models.onepeace.dense.windows import OnePeaceWindowedBackbone
+from unisono.models.onepeace.model import OnePeaceModel
 
 
 @dataclass
@@ -117,15 +118,20 @@ class OnePeaceForDetection(OnePeaceDenseModel):
             ModelConfigError: the model does not see.
             OSError: there is no such model.
         """
-        shape = OnePeaceDetectionConfig(**fields)
-        patches = shape.image_px // 16
-        vision = dict(fields.pop("vision_config", {}))
-        encoder = OnePeaceWindowedBackbone.from_onepeace(
-            source, grid=patches, **{**vision, "pyramid_width": None}
-        )
+        patches = OnePeaceDetectionConfig(**fields).image_px // 16
+        given = {"pyramid_width": None, **fields.pop("vision_config", {})}
+        encoder = OnePeaceWindowedBackbone.from_onepeace(source, grid=patches, **given)
         model = cls(OnePeaceDetectionConfig(vision_config=encoder.config, **fields))
         model.backbone.load_state_dict(encoder.state_dict())
         return model
+
+    def take_over(self, whole: OnePeaceModel) -> None:
+        """Give the encoder the weights of a ONE-PEACE model, positions resampled to its grid.
+
+        Raises:
+            RuntimeError: weights are of another shape.
+        """
+        self.backbone.take_over(whole)
 
     def forward(
         self,

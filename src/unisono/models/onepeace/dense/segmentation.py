@@ -4,7 +4,6 @@ Shapes: B batch, H, W sides in pixels, h, w the same at stride 4, K classes, Q q
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -14,9 +13,8 @@ from transformers.utils import ModelOutput
 
 from unisono.errors import ModelConfigError
 from unisono.models.onepeace.backbone import OnePeaceBackbone
-from unisono.models.onepeace.branch import Source
 from unisono.models.onepeace.branch_config import OnePeaceVisionConfig
-from unisono.models.onepeace.dense.base import OnePeaceDenseModel, load_encoder, padded, vision_like
+from unisono.models.onepeace.dense.base import OnePeaceDenseModel, padded
 from unisono.models.onepeace.dense.config import OnePeaceSegmentationConfig
 from unisono.models.onepeace.dense.mask_head import MaskHead, Segments, class_scores
 from unisono.models.onepeace.dense.simple_pyramid import PlainPyramid
@@ -62,24 +60,6 @@ class OnePeaceForSegmentation(OnePeaceDenseModel):
         else:
             self.head = UperNetHead(config.as_upernet(), in_channels=list(config.map_widths))
         self.post_init()
-
-    @classmethod
-    def from_onepeace(cls, source: Source, **fields: Any) -> Self:
-        """A new pyramid and head on the encoder of a ONE-PEACE model, to be trained.
-
-        Args:
-            source: the model, or a folder or hub name.
-            **fields: of `OnePeaceSegmentationConfig`: `num_labels` or `id2label`, `head`, …;
-                `vision_config` may hold fields that differ, as `drop_path_rate`.
-
-        Raises:
-            ModelConfigError: the model does not see, or fields contradict one another.
-            OSError: there is no such model.
-        """
-        vision, whole = vision_like(source, fields.pop("vision_config", None))
-        model = cls(OnePeaceSegmentationConfig(vision_config=vision, **fields))
-        load_encoder(model.backbone, whole)
-        return model
 
     def forward(
         self,

@@ -6,7 +6,6 @@ Shapes: N clips, F frames, B = N * F, T tokens with [CLS], D width, K classes.
 """
 
 from dataclasses import replace
-from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +16,11 @@ from unisono.errors import ModelConfigError
 from unisono.models.onepeace.adapter import Part
 from unisono.models.onepeace.attention import Surroundings
 from unisono.models.onepeace.backbone import OnePeaceBackbone
-from unisono.models.onepeace.branch import Source
-from unisono.models.onepeace.dense.base import OnePeaceDenseModel, load_encoder, vision_like
+from unisono.models.onepeace.dense.base import OnePeaceDenseModel
 from unisono.models.onepeace.dense.config import OnePeaceVideoClassificationConfig
 from unisono.models.onepeace.encoder import EncoderLayer
 from unisono.models.onepeace.heads import OnePeaceTaskOutput
+from unisono.models.onepeace.model import OnePeaceModel
 
 
 class Bottleneck(nn.Module):
@@ -106,24 +105,14 @@ class OnePeaceForVideoClassification(OnePeaceDenseModel):
         self.classifier = nn.Linear(width, config.num_labels)
         self.post_init()
 
-    @classmethod
-    def from_onepeace(cls, source: Source, **fields: Any) -> Self:
-        """New adapters and a new head on the encoder of a ONE-PEACE model, which is frozen.
-
-        Args:
-            source: the model, or a folder or hub name.
-            **fields: of the config: `num_labels` or `id2label`, `frames`, …; fields of
-                `vision_config` that differ, as `drop_path_rate`.
+    def take_over(self, whole: OnePeaceModel) -> None:
+        """Give the encoder the weights of a ONE-PEACE model, and freeze it.
 
         Raises:
-            ModelConfigError: the model does not see.
-            OSError: there is no such model.
+            RuntimeError: weights are missing, or of another shape.
         """
-        vision, whole = vision_like(source, fields.pop("vision_config", None))
-        model = cls(OnePeaceVideoClassificationConfig(vision_config=vision, **fields))
-        load_encoder(model.backbone, whole)
-        model.backbone.requires_grad_(False)
-        return model
+        super().take_over(whole)
+        self.backbone.requires_grad_(False)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
