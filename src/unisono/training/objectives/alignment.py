@@ -45,8 +45,8 @@ class TokenAlignment(nn.Module):
             RecipeError: the model lacks the connector.
         """
         if self.needs and getattr(model.encoders, self.needs) is None:
-            what = self.needs.replace("_", " ")
-            raise RecipeError(f"the alignment of connectors needs a model with a {what}")
+            what = "an audio connector" if self.needs.startswith("audio") else "a vision connector"
+            raise RecipeError(f"the alignment of connectors needs a model with {what}")
         super().__init__()
         self.model = model
         self.blank = nn.Linear(model.config.text_config.hidden_size, 1)
