@@ -152,7 +152,7 @@ def test_unknown_colours_are_not_said() -> None:
 
 def test_a_model_that_cannot_see_is_refused() -> None:
     model, processor = composed.ola(vision_config=None)
-    with pytest.raises(RecipeError, match="vision encoder"):
+    with pytest.raises(RecipeError, match="with a vision connector"):
         ConnectorCells(processor, goals.ConnectorCells(), (1, 2)).wrap(model)
     with pytest.raises(RecipeError, match="names and boxes"):
         ConnectorCells(processor, goals.ConnectorCells(), ())

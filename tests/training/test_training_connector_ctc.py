@@ -197,5 +197,5 @@ def test_rows_of_no_use() -> None:
     with pytest.raises(RecipeError, match="rows with a text"):
         ConnectorCtc(processor, goals.ConnectorCtc(), ())
     deaf, _ = olas.ola(vision=True)
-    with pytest.raises(RecipeError, match="hearing encoder"):
+    with pytest.raises(RecipeError, match="with an audio connector"):
         CtcAlignment(deaf, (1, 2))
