@@ -9,10 +9,11 @@ from typing import Any
 
 import av
 
-from unisono.errors import MediaDecodeError, MediaStreamMissingError
-from unisono.media.container import check_declared_duration, check_seconds_so_far, open_container
+from unisono.errors import MediaDecodeError
+from unisono.media.container import check_seconds_so_far, open_container
 from unisono.media.image import image_size
 from unisono.media.source import DEFAULT_LIMITS, Limits, OpenedSource, Source, open_source
+from unisono.media.video import video_stream
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,41 @@ def video_cost(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> VideoCost:
         MediaError: as `load_video`, for what can be seen without decoding.
     """
     with open_source(source, "video", limits) as media, open_container(media) as container:
-        stream = container.streams.best("video")
-        if stream is None:
-            raise MediaStreamMissingError(f"{media.name} has no video stream")
-        check_declared_duration(container, stream, media.name, limits)
+        stream = video_stream(container, media.name, limits)
         packets, seconds = _walk(container, stream, media, limits)
         size = stream.codec_context
         return VideoCost(seconds, packets * max(1, size.width * size.height))
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a video's header says.
+
+    Attributes:
+        declared_s: its length; 0 when nothing is said.
+        width_px, height_px: of a frame as it is coded.
+        has_sound: whether it has an audio stream.
+    """
+
+    declared_s: float
+    width_px: int
+    height_px: int
+    has_sound: bool
+
+
+def video_facts(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> VideoFacts:
+    """Read a video's header; nothing is decoded.
+
+    Raises:
+        MediaError: as `load_video`, for what can be seen without decoding.
+    """
+    with open_source(source, "video", limits) as media, open_container(media) as container:
+        stream = video_stream(container, media.name, limits)
+        declared_s = (container.duration or 0) / av.time_base
+        if stream.duration and stream.time_base:
+            declared_s = float(stream.duration * stream.time_base)
+        size, sound = stream.codec_context, container.streams.best("audio")
+        return VideoFacts(declared_s, size.width, size.height, sound is not None)
 
 
 def _walk(container: Any, stream: Any, media: OpenedSource, limits: Limits) -> tuple[int, float]:

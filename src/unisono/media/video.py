@@ -104,7 +104,7 @@ def walk_video(
         MediaError: see `load_video`.
     """
     with open_source(source, "video", limits) as media, open_container(media) as container:
-        stream = _video_stream(container, media.name, limits)
+        stream = video_stream(container, media.name, limits)
         stream.thread_type = "AUTO"
         track, last_s = _Picks(), -np.inf
         for frame in decoded_frames(container, stream, media.name):
@@ -177,7 +177,12 @@ def _pick_frames(media: OpenedSource, frames: int, limits: Limits) -> _Picks:
     return picks
 
 
-def _video_stream(container: Any, name: str, limits: Limits) -> Any:
+def video_stream(container: Any, name: str, limits: Limits) -> Any:
+    """The best moving picture of a container, within limits.
+
+    Raises:
+        MediaError: there is none, or none that can be decoded, or it is too large.
+    """
     stream = container.streams.best("video")
     # A song's cover picture is a "video stream" of one frame to FFmpeg.
     if stream is None or stream.disposition & Disposition.attached_pic:
@@ -191,7 +196,7 @@ def _video_stream(container: Any, name: str, limits: Limits) -> Any:
 
 def _count_packets(media: OpenedSource, limits: Limits) -> int:
     with open_container(media) as container:
-        stream = _video_stream(container, media.name, limits)
+        stream = video_stream(container, media.name, limits)
         try:
             packets = container.demux(stream)
             return max(1, sum(1 for p in packets if p.size and not p.is_discard))
@@ -203,7 +208,7 @@ def _decode_picks(media: OpenedSource, wanted: NDArray[np.int64], limits: Limits
     picks = _Picks()
     keep = set(wanted.tolist())
     with open_container(media) as container:
-        stream = _video_stream(container, media.name, limits)
+        stream = video_stream(container, media.name, limits)
         stream.thread_type = "AUTO"
         for frame in decoded_frames(container, stream, media.name):
             time_s = _track_time(picks, frame, stream)

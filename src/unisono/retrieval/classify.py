@@ -7,7 +7,7 @@ similarities times the model's own logit scale, as in its contrastive training.
 Shapes: N items, L labels, T templates of a modality, D width of the embeddings.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,10 +100,11 @@ class Classifier:
             if one.vector is None:
                 yield Classified(one.index, error=one.error)
             else:
-                yield Classified(one.index, self._softmax(one.vector, item))
+                yield Classified(one.index, self.of_vector(one.vector, item))
 
-    def _softmax(self, vector: Vector, item: Item) -> Probabilities:
-        of_kinds = [self._labels_for(kind) for kind in KINDS if kind in item]
+    def of_vector(self, vector: Vector, kinds: Collection[str]) -> Probabilities:
+        """Probabilities [L] of an item of these kinds by its embedding [D]."""
+        of_kinds = [self._labels_for(kind) for kind in KINDS if kind in kinds]
         labels = normalised(np.sum(of_kinds, axis=0))
         logits = self.logit_scale * (labels @ vector).astype(np.float64)  # [L]
         odds = np.exp(logits - logits.max())
