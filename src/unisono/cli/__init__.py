@@ -17,6 +17,7 @@ from unisono.cli.ask import ask
 from unisono.cli.chat import chat
 from unisono.cli.classify import classify
 from unisono.cli.convert import convert
+from unisono.cli.curate import curate
 from unisono.cli.embed import embed
 from unisono.cli.evaluate import evaluate
 from unisono.cli.index import index
@@ -103,6 +104,7 @@ _VERBS = (
     train,
     serve,
     picturebook,
+    curate,
     pull,
     models,
     convert,

@@ -10,6 +10,7 @@ from unisono.curation.records import Case, Label, Labels, Outcome, Vectors, pres
 from unisono.curation.stage import Model
 from unisono.curation.store import Store
 from unisono.retrieval.classify import Classifier
+from unisono.runtime.embedder import Embedder
 
 SOUNDS = (
     *("speech", "music", "singing", "laughter", "applause", "crowd", "footsteps", "silence"),
@@ -31,6 +32,7 @@ PICTURES = (
 """Labels of pictures, unless others are given."""
 
 _KEPT = 5
+_KIND_OF = {"picture": "video", "sound": "audio"}
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,7 @@ class Describe:
 class Classifiers:
     """Zero-shot classifiers of one representation model; labels are embedded once."""
 
-    _KINDS = {"picture": "video", "sound": "audio"}
-
-    def __init__(self, embedder: Model) -> None:
+    def __init__(self, embedder: Model[Embedder]) -> None:
         self._embedder = embedder
         self._made: dict[tuple[str, ...], Classifier] = {}
 
@@ -83,6 +83,6 @@ class Classifiers:
         listed = tuple(labels)
         if listed not in self._made:
             self._made[listed] = Classifier(self._embedder.get(), listed)
-        shares = self._made[listed].of_vector(vector, (self._KINDS[kind],))
+        shares = self._made[listed].of_vector(vector, (_KIND_OF[kind],))
         order = np.argsort(-shares, kind="stable")[:_KEPT]
         return tuple(Label(listed[place], round(float(shares[place]), 4)) for place in order)

@@ -1,6 +1,6 @@
 """Which stages there are, with their settings and models, in what order."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,8 +23,13 @@ class Together(Protocol):
         """The places of those that are left out, metrics, and facts for the report."""
 
 
-Write = Callable[[Sequence[Case], Store], Mapping[str, Any]]
-"""Writes a data set of clips and returns facts for the report."""
+class Write(Protocol):
+    """Writes a data set."""
+
+    def write(
+        self, cases: Sequence[Case], store: Store, linked: Sequence[Sequence[str]]
+    ) -> dict[str, Any]:
+        """Of clips, of videos some of which may not be parted; facts for the report."""
 
 
 @dataclass(frozen=True)
@@ -49,4 +54,5 @@ class Plan:
     def settings(self) -> dict[str, Any]:
         """Stage -> its settings as JSON values, models by name and fingerprint."""
         stages: list[Any] = [self.probe, self.split, *self.describe, *self.together, *self.ask]
-        return {stage.name: settings_of(stage) for stage in stages}
+        said = {stage.name: settings_of(stage) for stage in stages}
+        return said | {type(one).__name__.lower(): settings_of(one) for one in self.write}

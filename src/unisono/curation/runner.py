@@ -18,6 +18,9 @@ from unisono.curation.sources import find_sources
 from unisono.curation.stage import Job, Stage, key_of
 from unisono.curation.store import Store
 
+NONE_LEFT = "no question left"
+_QUESTIONS = "questions"
+
 Progress = Callable[[str, int, int], None]
 """Is told the stage, how much is done, and of how much."""
 
@@ -93,12 +96,14 @@ class _Run:
             cases = self._together(together, cases)
         for stage in plan.ask:
             cases = self._through(stage, cases, "clip")
-        self._count_questions(cases)
+        if plan.ask:
+            cases = self._asked(cases)
         made.cases = sorted(cases, key=lambda case: case.clip.id if case.clip else "")
         funnel.check(made.steps)
         made.facts |= {"clips": len(made.cases), "settings": plan.settings()}
         for write in plan.write:
-            made.facts |= write(made.cases, self._store)
+            linked = made.facts.get("linked_sources", ())
+            made.facts |= write.write(made.cases, self._store, linked)
         folder = self._store.folder / "report"
         write_report(folder, made.steps, made.rejections, made.facts)
         write_samples(folder, made.cases, self._rejected, self._store)
@@ -173,17 +178,24 @@ class _Run:
         self._progress(stage.name, 1, 1)
         return kept
 
-    def _count_questions(self, cases: Sequence[Case]) -> None:
-        """Questions of the clips that are left: those kept, and those dropped from them."""
-        rejections, entered = [], 0
+    def _asked(self, cases: Sequence[Case]) -> list[Case]:
+        """Count the questions of clips, and leave out clips without any."""
+        rejections, kept, without, entered = [], [], [], 0
         for case in cases:
             asked = case.questions or Questions(())
             entered += len(asked.kept) + len(asked.dropped)
             for one in asked.dropped:
                 said = f"{one.question.text} → {one.question.answer} ({one.detail})"
                 outcome = Outcome(None, one.reason, said)
-                rejections.append(_rejection(case, "check", "question", outcome))
-        self._note("check", "question", entered, rejections)
+                rejections.append(_rejection(case, _QUESTIONS, "question", outcome))
+            if asked.kept:
+                kept.append(case)
+            else:
+                without.append(_rejection(case, _QUESTIONS, "clip", Outcome(None, NONE_LEFT)))
+                self._rejected.append((case, without[-1]))
+        self._note(_QUESTIONS, "question", entered, rejections)
+        self._note(_QUESTIONS, "clip", len(cases), without)
+        return kept
 
     def _note(
         self,
