@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deadly import Deadly
 from films import film, tone
 
 from unisono.curation.engines import CRASHED, InProcess, Processes
 from unisono.curation.loudness import Silence
 from unisono.curation.plan import Plan
-from unisono.curation.records import Case, Outcome, Pack
+from unisono.curation.records import Pack
 from unisono.curation.runner import Curated, curate
 from unisono.curation.split import Split
 from unisono.curation.store import Store
@@ -127,19 +128,7 @@ def test_the_same_bytes_from_several_processes(videos: Path, tmp_path: Path) -> 
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
 
 
-class Deadly(Silence):
-    """Kills its process at the clip of one video, as a bug in a codec would."""
-
-    def run(self, case: Case, store: Store) -> Outcome:
-        if Path(case.path).name == "wrong.txt":
-            os._exit(11)
-        return super().run(case, store)
-
-
-def test_a_file_that_kills_its_reader_is_left_out(
-    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(("src", str(Path(__file__).parent))))
+def test_a_file_that_kills_its_reader_is_left_out(videos: Path, tmp_path: Path) -> None:
     plan = Plan(split=SHORT, describe=(Deadly(),))
     made = curate([videos / "wrong.txt", videos / "two.mp4"], tmp_path, plan, engine=Processes(1))
     assert reasons(made) == {"wrong.txt": f"silence: {CRASHED}"}

@@ -20,13 +20,11 @@ _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 
 
 class Chat(Protocol):
-    """Answers a text, with or without the frames and the sound of a clip.
+    """Answers a text, with or without the frames and the sound of a clip."""
 
-    Attributes:
-        senses: "picture" and "sound", as far as it has them.
-    """
-
-    senses: frozenset[str]
+    @property
+    def senses(self) -> frozenset[str]:
+        """ "picture" and "sound", as far as it has them."""
 
     def ask(self, text: str, *, frames: Sequence[bytes] = (), sound: bytes | None = None) -> str:
         """Its answer; a medium it has no sense for is left out.

@@ -5,6 +5,7 @@ the same videos must give the same bytes on any machine and engine.
 """
 
 import multiprocessing
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -75,7 +76,7 @@ class Processes:
         if self._pool is None:
             # Not forked: threads of torch and FFmpeg do not live on in a fork.
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._workers, context, initializer=set_one_thread)
+            self._pool = ProcessPoolExecutor(self._workers, context)
         futures = [self._pool.submit(perform_alone, job, store) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -95,24 +96,21 @@ _LAST: list[str] = []
 
 
 def perform_alone(job: Job, store: Store) -> str:
-    """`perform`, and the models of an earlier stage are forgotten: memory is for one stage."""
+    """`perform` with one thread; the models of an earlier stage are forgotten."""
     if [job.stage.name] != _LAST:
         forget_models()
         _LAST[:] = [job.stage.name]
-    return perform(job, store)
-
-
-def set_one_thread() -> None:
-    """Compute with one thread in this process from now on."""
-    import torch
-
-    torch.set_num_threads(1)
+    with _one_thread():
+        return perform(job, store)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    import torch
-
+    """Compute with one thread. A stage that computes has imported torch; others need not wait."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

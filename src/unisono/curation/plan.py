@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from unisono.curation.loudness import Silence
 from unisono.curation.probe import Probe
@@ -15,7 +15,7 @@ from unisono.curation.store import Store
 class Together(Protocol):
     """A stage that has to see all clips at once."""
 
-    name: str
+    name: ClassVar[str]
 
     def run(
         self, cases: Sequence[Case]

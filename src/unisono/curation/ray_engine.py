@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from unisono.curation.engines import perform_alone, set_one_thread
+from unisono.curation.engines import perform_alone
 from unisono.curation.stage import Job
 from unisono.curation.store import Store
 from unisono.errors import DataError, MissingExtraError
@@ -82,7 +82,6 @@ class OnRay:
 
 class _Worker:
     def __init__(self, store: Store) -> None:
-        set_one_thread()
         self._store = store
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

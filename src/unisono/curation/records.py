@@ -5,8 +5,11 @@ or renamed is known again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter
 
 from unisono.speech import Word
 
@@ -257,3 +260,14 @@ def present(value: T | None) -> T:
     if value is None:
         raise RuntimeError("a stage needs a record that no stage before it makes")
     return value
+
+
+def plain(record: Any) -> Any:
+    """A record as JSON values."""
+    return asdict(record) if is_dataclass(record) and not isinstance(record, type) else record
+
+
+@cache
+def adapter_of(kind: type) -> TypeAdapter[Any]:
+    """What reads records of a type from JSON values, checked."""
+    return TypeAdapter(kind)

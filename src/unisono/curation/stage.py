@@ -8,16 +8,11 @@ the records it reads. So what was done is found again, and nothing old is taken 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from pydantic import TypeAdapter
-
-from unisono.curation.records import Case, Outcome
-
-if TYPE_CHECKING:
-    from unisono.curation.store import Store
+from unisono.curation.records import Case, Outcome, plain
+from unisono.curation.store import Store
 
 T = TypeVar("T")
 
@@ -69,7 +64,7 @@ class Stage(Protocol):
     gives: ClassVar[str]
     record: ClassVar[type]
 
-    def run(self, case: Case, store: "Store") -> Outcome:
+    def run(self, case: Case, store: Store) -> Outcome:
         """Do it; what cannot be used is a rejection in the outcome, not an exception."""
 
 
@@ -104,18 +99,7 @@ def _setting(value: Any) -> Any:
     return value
 
 
-def plain(record: Any) -> Any:
-    """A record as JSON values."""
-    return asdict(record) if is_dataclass(record) and not isinstance(record, type) else record
-
-
-@cache
-def adapter_of(kind: type) -> TypeAdapter[Any]:
-    """What reads records of a type from JSON, checked."""
-    return TypeAdapter(kind)
-
-
-def perform(job: Job, store: "Store") -> str:
+def perform(job: Job, store: Store) -> str:
     """Do a piece of work and keep what comes of it; returns its key."""
     store.put(job.stage.name, job.key, job.stage.run(job.case, store))
     return job.key

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from unisono.curation.records import Clip, Outcome, Pack
-from unisono.curation.stage import adapter_of, plain
+from unisono.curation.records import Clip, Outcome, Pack, adapter_of, plain
 from unisono.errors import DataError
 from unisono.manifests.patch import read_patch
 from unisono.manifests.place import Place

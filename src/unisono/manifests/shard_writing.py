@@ -10,6 +10,8 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,27 +131,23 @@ def _ola(talks: Iterable[tuple[int, Talk]], folder: Path, name: str) -> list[Pat
 
 def _tars(talks: Iterable[tuple[int, Talk]], folder: Path, name: str) -> list[Path]:
     paths: list[Path] = []
-    archive: tarfile.TarFile | None = None
-    try:
-        for number, talk in talks:
-            if number >= len(paths):
-                if archive is not None:
-                    archive.close()
-                paths.append(folder / f"{name}-{number:05}.tar")
-                archive = tarfile.open(paths[-1], "w", format=tarfile.PAX_FORMAT)
-            frames = {f"{talk.id}.{n:03}.jpg": frame for n, frame in enumerate(talk.frames)}
-            sound = {} if talk.sound is None else {f"{talk.id}.wav": talk.sound}
-            said = {"id": talk.id, **talk.fields, "messages": _messages(talk, [*frames], [*sound])}
-            told = {f"{talk.id}.json": json.dumps(said, ensure_ascii=False).encode()}
-            for member, content in (told | frames | sound).items():
-                info = tarfile.TarInfo(member)
-                info.size = len(content)
-                if archive is not None:
+    for number, shard in groupby(talks, key=itemgetter(0)):
+        paths.append(folder / f"{name}-{number:05}.tar")
+        with tarfile.open(paths[-1], "w", format=tarfile.PAX_FORMAT) as archive:
+            for _, talk in shard:
+                for member, content in _members(talk).items():
+                    info = tarfile.TarInfo(member)
+                    info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
-    finally:
-        if archive is not None:
-            archive.close()
     return paths
+
+
+def _members(talk: Talk) -> dict[str, bytes]:
+    frames = {f"{talk.id}.{n:03}.jpg": frame for n, frame in enumerate(talk.frames)}
+    sound = {} if talk.sound is None else {f"{talk.id}.wav": talk.sound}
+    said = {"id": talk.id, **talk.fields, "messages": _messages(talk, [*frames], [*sound])}
+    told = {f"{talk.id}.json": json.dumps(said, ensure_ascii=False).encode()}
+    return told | frames | sound
 
 
 def _messages(talk: Talk, frames: list[Any], sounds: list[Any]) -> list[dict[str, Any]]:
@@ -172,25 +170,21 @@ def _tables(talks: Iterable[tuple[int, Talk]], folder: Path, name: str) -> list[
         raise MissingExtraError("pyarrow", "curate") from error
     schema = _schema(arrow)
     paths: list[Path] = []
-    writer: Any = None
-    try:
-        for number, talk in talks:
-            if number >= len(paths):
-                if writer is not None:
-                    writer.close()
-                paths.append(folder / f"{name}-{number:05}.parquet")
-                writer = parquet.ParquetWriter(paths[-1], schema)
-            sounds = [] if talk.sound is None else [talk.sound]
-            row = {
-                "id": talk.id,
-                "fields": json.dumps(talk.fields, ensure_ascii=False, sort_keys=True),
-                "messages": _messages(talk, list(talk.frames), sounds),
-            }
-            writer.write_table(arrow.Table.from_pylist([row], schema=schema))
-    finally:
-        if writer is not None:
-            writer.close()
+    for number, shard in groupby(talks, key=itemgetter(0)):
+        paths.append(folder / f"{name}-{number:05}.parquet")
+        with parquet.ParquetWriter(paths[-1], schema) as writer:
+            for _, talk in shard:
+                writer.write_table(arrow.Table.from_pylist([_table_row(talk)], schema=schema))
     return paths
+
+
+def _table_row(talk: Talk) -> dict[str, Any]:
+    sounds = [] if talk.sound is None else [talk.sound]
+    return {
+        "id": talk.id,
+        "fields": json.dumps(talk.fields, ensure_ascii=False, sort_keys=True),
+        "messages": _messages(talk, list(talk.frames), sounds),
+    }
 
 
 def _schema(arrow: Any) -> Any:
