@@ -17,7 +17,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-lmms lint clean setup system
+.PHONY: demo test test-slow test-lmms lint clean setup system browser
 .DEFAULT_GOAL := demo
 
 demo: setup system
@@ -59,6 +59,20 @@ $(READY): pyproject.toml
 	@echo "Installing Unisono and what its tests need"
 	@$(PIP) install --editable ".[test]"
 	@touch $(READY)
+
+test test-slow: browser
+
+# The tests of the web page ask it in Chromium, those of OpenAI's other client in Node.js.
+browser:
+	@if command -v apt-get >/dev/null && ! { command -v chromium && command -v node; } >/dev/null; then \
+	  echo "Installing chromium and nodejs"; \
+	  as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	  { $$as_root apt-get update -qq \
+	    && $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	      --no-install-recommends chromium nodejs; \
+	  } </dev/null >/dev/null || { \
+	    echo "The tests need them; install them: sudo apt-get install chromium nodejs" >&2; exit 1; }; \
+	fi
 
 # llama.cpp's library, the default engine on x86 Linux, needs GNU OpenMP from the system.
 system:

@@ -124,11 +124,21 @@ class FakeListener:
         return Transcript(self.words, (), "en", 1.0, len(waveform) / 16_000)
 
 
-def scripted(engine: ScriptedEngine, voice: FakeVoice | None = None) -> Assistant:
+def scripted(
+    engine: ScriptedEngine,
+    voice: FakeVoice | None = None,
+    listener: FakeListener | None = None,
+) -> Assistant:
     """An assistant that says the engine's text."""
-    processor = OlaProcessor(tiny.byte_tokenizer(), tiny.ola_config())
+    config = tiny.ola_config()
+    if listener:
+        config.hearing = "listener"
+    processor = OlaProcessor(tiny.byte_tokenizer(), config)
     return Assistant(
-        Reader(processor, engine), make_voice=(lambda: voice) if voice else None, name="scripted"
+        Reader(processor, engine),
+        make_voice=(lambda: voice) if voice else None,
+        make_listener=(lambda: listener) if listener else None,
+        name="scripted",
     )
 
 

@@ -9,38 +9,26 @@ import openai
 import pytest
 import recordings
 from fake_embedder import FakeEmbedder
-from fakes import FakeListener, FakeVoice, ScriptedEngine
+from fakes import FakeListener, FakeVoice, ScriptedEngine, scripted
 from PIL import Image
 from running_server import running
 
 from unisono.media import load_audio
-from unisono.models import OlaProcessor
 from unisono.runtime import Assistant
-from unisono.runtime.answer import Reader
 from unisono.server import ServerSettings, make_app
-
-import tiny  # isort: skip
 
 SAYS = "The first sentence is here. And this is the second one."
 KEY = "a-secret-key"
 
 
-def scripted() -> Assistant:
-    config = tiny.ola_config()
-    config.hearing = "listener"
-    processor = OlaProcessor(tiny.byte_tokenizer(), config)
-    return Assistant(
-        Reader(processor, ScriptedEngine(SAYS)),
-        make_voice=FakeVoice,
-        make_listener=lambda: FakeListener("what was heard"),
-        name="scripted",
-    )
+def talker() -> Assistant:
+    return scripted(ScriptedEngine(SAYS), FakeVoice(), FakeListener("what was heard"))
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     app = make_app(
-        {"talker": scripted}, {"vectors": FakeEmbedder}, ServerSettings(api_keys=frozenset({KEY}))
+        {"talker": talker}, {"vectors": FakeEmbedder}, ServerSettings(api_keys=frozenset({KEY}))
     )
     for port in running(app):
         yield f"http://127.0.0.1:{port}/v1"

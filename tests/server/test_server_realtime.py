@@ -5,7 +5,6 @@ import base64
 import json
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,12 @@ import numpy as np
 import openai
 import pytest
 import websockets
-from fakes import FakeListener, FakeVoice, ScriptedEngine
+from fakes import FakeListener, FakeVoice, ScriptedEngine, scripted
 from running_server import running
 
 from unisono.media import load_audio
-from unisono.models import OlaProcessor
 from unisono.runtime import Assistant
-from unisono.runtime.answer import Reader
 from unisono.server import ServerSettings, make_app
-
-import tiny  # isort: skip
 
 SAYS = "The first sentence is here. And this is the second one."
 KEY = "a-secret-key"
@@ -30,22 +25,14 @@ QUESTION = Path(__file__).parents[2] / "examples" / "questions" / "01-sky.ogg"
 RATE_HZ = 24_000
 
 
-def scripted() -> Assistant:
-    config = tiny.ola_config()
-    config.hearing = "listener"
-    processor = OlaProcessor(tiny.byte_tokenizer(), config)
-    return Assistant(
-        Reader(processor, ScriptedEngine(SAYS)),
-        make_voice=partial(FakeVoice, chunks=200),
-        make_listener=lambda: FakeListener("what was heard"),
-        name="scripted",
-    )
+def talker() -> Assistant:
+    return scripted(ScriptedEngine(SAYS), FakeVoice(chunks=200), FakeListener("what was heard"))
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     settings = ServerSettings(api_keys=frozenset({KEY}), max_connections=8, max_media_s=60)
-    app = make_app({"talker": scripted}, {}, settings)
+    app = make_app({"talker": talker}, {}, settings)
     yield from running(app)
 
 
