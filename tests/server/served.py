@@ -33,26 +33,32 @@ class Served:
         url: without a path.
         process: to be killed and listened to.
         log: what it wrote.
+        certificate: that it has, if it speaks TLS.
     """
 
     url: str
     process: "subprocess.Popen[bytes]"
     log: Path
+    certificate: Path | None = None
 
     def client(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", timeout=300, max_retries=0)
 
 
 @contextmanager
-def serve(place: Path, *options: str, ready_s: float = 300) -> Iterator[Served]:
+def serve(
+    place: Path, *options: str, ready_s: float = 300, certificate: Path | None = None
+) -> Iterator[Served]:
     """Start the command, wait until it is well, and end it."""
     command = [sys.executable, "-m", "unisono", "serve", *options]
-    with launched(place, command, ready_s=ready_s) as served:
+    with launched(place, command, ready_s=ready_s, certificate=certificate) as served:
         yield served
 
 
 @contextmanager
-def launched(place: Path, command: list[str], *, ready_s: float = 300) -> Iterator[Served]:
+def launched(
+    place: Path, command: list[str], *, ready_s: float = 300, certificate: Path | None = None
+) -> Iterator[Served]:
     """The same, for any command that takes `--port`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -61,7 +67,8 @@ def launched(place: Path, command: list[str], *, ready_s: float = 300) -> Iterat
     command = [*command, "--port", str(port)]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=dict(os.environ))
-    served = Served(f"http://127.0.0.1:{port}", process, log)
+    url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
+    served = Served(url, process, log, certificate)
     try:
         _wait_until_well(served, ready_s)
         yield served
@@ -80,7 +87,8 @@ def _wait_until_well(served: Served, ready_s: float) -> None:
         if served.process.poll() is not None:
             raise RuntimeError(f"the server ended: {served.log.read_text()[-2000:]}")
         try:
-            if httpx.get(f"{served.url}/health").status_code == 200:
+            verify = str(served.certificate) if served.certificate else True
+            if httpx.get(f"{served.url}/health", verify=verify).status_code == 200:
                 return
         except httpx.TransportError:
             pass

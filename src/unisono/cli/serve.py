@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from unisono.runtime.placement import EngineName
+    from unisono.server.process import Tls
     from unisono.server.replicas import Cluster
 
 _KEYS = "UNISONO_API_KEYS"
@@ -53,6 +54,10 @@ def serve(
     files: Annotated[
         list[Path] | None, typer.Option(help="Folder whose files requests may name.")
     ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM file, for https; with --certificate-key.")
+    ] = None,
+    certificate_key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
     conversations: Annotated[
         int, typer.Option(min=1, help="Requests at a time, decoded together.")
     ] = 4,
@@ -98,11 +103,26 @@ def serve(
     vectors = partial(load_embedder, embedder, device=device)
     make = partial(make_app, {model: answers}, {embedder: vectors}, settings)
     if engine == "ray":
+        if certificate or certificate_key:
+            raise typer.BadParameter("with --engine ray, a proxy in front has the certificate")
         _through_ray(make, host, port, _cluster(replicas, ray_address, drain_s))
     else:
         from unisono.server.process import run
 
-        raise typer.Exit(run(make(), host=host, port=port))
+        tls = _tls(certificate, certificate_key)
+        raise typer.Exit(run(make(), host=host, port=port, tls=tls))
+
+
+def _tls(certificate: Path | None, key: Path | None) -> "Tls | None":
+    from unisono.server.process import Tls
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise typer.BadParameter("--certificate and --certificate-key must be given together")
+    tls = Tls(certificate, key)
+    tls.check()
+    return tls
 
 
 def _through_ray(make: "Callable[..., FastAPI]", host: str, port: int, cluster: "Cluster") -> None:

@@ -9,14 +9,18 @@ event, and the process exits with 1.
 import asyncio
 import logging
 import os
+import ssl
 import sys
 import threading
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from unisono.errors import UnisonoError
 from unisono.server.logs import configuration, event
 from unisono.server.state import State
 
@@ -30,12 +34,42 @@ _AT_MOST_S = 10.0
 _BROKEN_OFF, _NOT_STARTED = 1, 3
 
 
-def run(app: FastAPI, *, host: str, port: int) -> int:
+@dataclass(frozen=True)
+class Tls:
+    """For `https://`: browsers give a page from another machine no microphone without it.
+
+    Attributes:
+        certificate: PEM file with the certificate and those that vouch for it.
+        key: PEM file of its private key.
+    """
+
+    certificate: Path
+    key: Path
+
+    def check(self) -> None:
+        """Both can be read, and belong together.
+
+        Raises:
+            UnisonoError: they cannot, or do not.
+        """
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+                self.certificate, self.key
+            )
+        except OSError as error:  # ssl's errors are such
+            raise UnisonoError(
+                f"the certificate '{self.certificate}' and the key '{self.key}' cannot be used: "
+                f"{error.strerror or error}"
+            ) from None
+
+
+def run(app: FastAPI, *, host: str, port: int, tls: Tls | None = None) -> int:
     """Serve until SIGTERM or SIGINT. For the main thread.
 
     Args:
         app: of `make_app`.
         host, port: where the requests come in.
+        tls: encrypt them.
 
     Returns:
         The exit status: 0 if every answer was let end.
@@ -48,6 +82,8 @@ def run(app: FastAPI, *, host: str, port: int) -> int:
         limit_concurrency=_MOST_CONNECTIONS,
         access_log=False,
         log_config=configuration(),
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
     )
     server = DrainingServer(config, app.state.unisono)
     server.run()

@@ -72,7 +72,8 @@ export class Search {
     const look = hit.thumbnail
       ? el("img", { src: hit.thumbnail, alt: "", loading: "lazy" })
       : el("span", { class: "excerpt" }, hit.text.slice(0, 200) || nameOf(hit));
-    const about = el("span", { class: "about" }, icon(hit.modality), `${Math.round(hit.score * 100)} %`, placeOf(hit));
+    const facts = [`${Math.round(hit.score * 100)} %`, placeOf(hit)].filter(Boolean).join(" · ");
+    const about = el("span", { class: "about" }, icon(hit.modality), facts);
     const open = () => this.#open(hit);
     const name = el("span", { class: "name" }, nameOf(hit));
     return el("li", {}, el("button", { class: "hit", title: hit.path, onclick: open }, look, name, about));
