@@ -1,4 +1,4 @@
-"""`unisono eval`: scores of a model on a manifest, with intervals; two models compared."""
+"""`unisono eval`: scores of a model, of one task or of a suite; two models compared."""
 
 import re
 import shlex
@@ -18,15 +18,19 @@ if TYPE_CHECKING:
     from unisono.evaluation.runner import Progress
 
 _MOST_FAILED = 5
-TASK_NAMES = "answers, transcription, retrieval, perplexity, or a benchmark (docs/evaluation.md)"
+TASK_NAMES = "answers, transcription, retrieval, perplexity, a benchmark or a suite"
+NANO = "nano"
+"""The suite of the model cards' numbers, on the picturebook."""
 
 
 def evaluate(
-    task: Annotated[str, typer.Argument(metavar="TASK", help=f"{TASK_NAMES}.")],
-    manifest: Annotated[list[str], typer.Argument(metavar="MANIFEST...", help="The data.")],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A model of `unisono models`, or a folder.")
+    task: Annotated[str, typer.Argument(metavar="TASK", help=f"{TASK_NAMES}: docs/evaluation.md.")],
+    manifest: Annotated[
+        list[str], typer.Argument(metavar="MANIFEST...", help="The data; of a suite, its folder.")
     ],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A model of `unisono models`, or a folder.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="DIR", help="Of the run; by default below eval/."),
@@ -35,6 +39,12 @@ def evaluate(
     compare: Annotated[
         Path | None,
         typer.Option("--compare", metavar="DIR", help="Another run of this task to compare with."),
+    ] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check", metavar="DIR", help="Fail if a score left its interval in an earlier run."
+        ),
     ] = None,
     media: Annotated[
         Path | None,
@@ -51,10 +61,20 @@ def evaluate(
     """Score a model on the rows of a manifest, with 95 % confidence intervals.
 
     Predictions are noted as they come: interrupted or killed, the same command goes on. The folder
-    holds predictions.jsonl, results.json and report.md.
+    holds predictions.jsonl, results.json and report.md. A suite has such a folder for each task,
+    and one report; "nano" measures every number of the model cards again, and checks it.
     """
     from unisono import evaluation
+    from unisono.evaluation.suite import is_suite
 
+    if task == NANO:
+        raise typer.Exit(_nano(manifest, model, check))
+    if model is None:
+        raise typer.BadParameter("name the model with --model")
+    if is_suite(task):
+        _suite(task, manifest, model, out, limit)
+        folder = out or Path("eval") / _folder_name(task, model, ())
+        return _check(folder, check)
     chosen = evaluation.make_task(task, **_settings(settings or []))
     rows = chosen.open(manifest, media)
     subject = evaluation.Subject(
@@ -80,6 +100,60 @@ def evaluate(
         _write_page(results, rows, folder)
     if compare is not None:
         _show_comparison(evaluation.compare(chosen, compare, folder), compare)
+    _check(folder, check)
+
+
+def _nano(data: Sequence[str], model: str | None, check: Path | None) -> int:
+    """The bars of the small models against the numbers of their cards."""
+    from unisono.picturebook import bars
+
+    if len(data) != 1:
+        raise typer.BadParameter("name the folder that `unisono picturebook` made, and no more")
+    return bars.measure_cards(Path(data[0]), model or bars.CARDS[0], check)
+
+
+def _suite(name: str, data: Sequence[str], model: str, out: Path | None, limit: int | None) -> None:
+    from unisono.evaluation.suite import read_suite, run_suite
+    from unisono.evaluation.suite_report import suite_markdown
+
+    if len(data) != 1:
+        raise typer.BadParameter(f"the suite {name} takes one folder of data")
+    folder = out or Path("eval") / _folder_name(name, model, ())
+    found = run_suite(
+        read_suite(name),
+        Path(data[0]),
+        model,
+        folder,
+        command=shlex.join(["unisono", *sys.argv[1:]]),
+        limit=limit,
+        progress=_told,
+    )
+    print(suite_markdown(found))
+    print(f"report: {folder / 'report.md'}")
+
+
+def _told(entry: str) -> "Progress":
+    """A line on stderr when an entry begins, and one when it has ended."""
+    said: set[str] = set()
+
+    def tell(done: int, total: int | None) -> None:
+        line = f"{entry}: done" if done == total else f"{entry}: {total or 'unknown'} rows"
+        if line not in said and sys.stderr.isatty():
+            print(line, file=sys.stderr)
+        said.add(line)
+
+    return tell
+
+
+def _check(folder: Path, earlier: Path | None) -> None:
+    if earlier is None:
+        return
+    from unisono.evaluation.suite_report import moved_since, read_results
+
+    if lines := moved_since(read_results(folder), read_results(earlier)):
+        print("\n".join(lines))
+        raise typer.Exit(1)
+    print(f"every score is within its interval in '{earlier}'")
 
 
 def _settings(given: Sequence[str]) -> dict[str, str]:

@@ -79,15 +79,17 @@ def evaluate(
     with _locked(out), PredictionFile(out / "predictions.jsonl") as file:
         if len(file.known) != done:
             raise CheckpointError(f"another process is writing to '{out}'")
-        _write(out / "run.json", json.dumps(identity, indent=2, ensure_ascii=False))
+        write_whole(out / "run.json", json.dumps(identity, indent=2, ensure_ascii=False))
         tell = _told(progress, rows, limit)
         tell(done)
         for batch in chain([first] if first else [], batches):
             file.append(_predict(task, model, batch))
             tell(len(file.known))
         results = summarise(task, file.known[:limit], subject)
-        _write(out / "results.json", json.dumps(as_json(results), indent=2, ensure_ascii=False))
-        _write(out / "report.md", as_markdown(results))
+        write_whole(
+            out / "results.json", json.dumps(as_json(results), indent=2, ensure_ascii=False)
+        )
+        write_whole(out / "report.md", as_markdown(results))
     return results
 
 
@@ -224,8 +226,12 @@ def read_run(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+def write_whole(path: Path, text: str) -> None:
+    """A text file, whole or not at all.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
     half = path.with_name(f".{path.name}.half")
     try:
         half.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
 
-from unisono.errors import UnisonoError
+from unisono.errors import DataError, UnisonoError
 from unisono.picturebook import bars_ola, bars_onepeace, bars_speech
 from unisono.picturebook.bars_ola import OlaNano
 from unisono.picturebook.bars_report import Finding, as_json, as_markdown, moved
@@ -81,6 +82,7 @@ GROUPS = (
     Group("picture", "onepeace", lambda of: bars_onepeace.pictures(of.data, of.embedder)),
     Group("sound", "onepeace", lambda of: bars_onepeace.sounds(of.data, of.embedder)),
     Group("emergent", "onepeace", lambda of: bars_onepeace.spoken_names(of.data, of.embedder)),
+    Group("sounding", "onepeace", lambda of: bars_onepeace.sounding(of.data, of.embedder)),
     Group("questions", "ola", lambda of: bars_ola.picture_questions(of.data, of.nano.assistant)),
     Group("others", "ola", lambda of: bars_ola.other_questions(of.data, of.nano.assistant)),
     Group("video", "ola", lambda of: bars_ola.video_questions(of.data, of.nano.assistant)),
@@ -90,6 +92,9 @@ GROUPS = (
     Group("spoken", "ola", _spoken),
 )
 NAMES = tuple(group.name for group in GROUPS)
+
+CARDS = ("onepeace-nano",)
+"""Models whose cards have numbers."""
 
 
 def measured(asked: Asked, only: Sequence[str] = ()) -> Iterator[Finding]:
@@ -114,22 +119,62 @@ def measured(asked: Asked, only: Sequence[str] = ()) -> Iterator[Finding]:
         yield from (replace(one, seconds=seconds) for one in found)
 
 
+def card_numbers(model: str) -> Path:
+    """The numbers that a model's card says, as `--json-out` wrote them.
+
+    Raises:
+        DataError: the card has none.
+    """
+    path = Path(str(files("unisono.hub"))) / "cards" / f"{model}.json"
+    if not path.is_file():
+        raise DataError(f"there are no numbers of {model!r}; there are of {', '.join(CARDS)}")
+    return path
+
+
+def measure_cards(data: Path, model: str, check: Path | None = None) -> int:
+    """Every number of a model's card, measured again.
+
+    Args:
+        data: folder of all steps.
+        model: whose.
+        check: other numbers to hold them against than the card's.
+
+    Returns:
+        The exit status: 1 if one has left its interval.
+    """
+    held = check or card_numbers(model)
+    return _run(Asked(data, onepeace=model), (), None, held, every=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the bars of the nano models; the exit status is 1 if a number moved."""
     given = _parsed(arguments)
-    out, asked = given.json_out, Asked(given.data, given.onepeace, given.ola, given.aligned)
+    asked = Asked(given.data, given.onepeace, given.ola, given.aligned)
+    if status := _run(asked, given.only, given.json_out, given.check):
+        sys.exit(status)
+
+
+def _run(
+    asked: Asked,
+    only: Sequence[str],
+    out: Path | None,
+    check: Path | None,
+    *,
+    every: bool = False,
+) -> int:
     findings = []
-    for finding in measured(asked, given.only):
+    for finding in measured(asked, only):
         findings.append(finding)
         print(f"{finding.what}: {finding.verdict or 'measured'}", file=sys.stderr, flush=True)
     print(as_markdown(findings))
     if out is not None:
         text = json.dumps(as_json(findings), indent=2, ensure_ascii=False)
         out.write_text(text + "\n", encoding="utf-8")
-    if given.check is not None:
-        lines = moved(findings, json.loads(given.check.read_text(encoding="utf-8")))
-        print("\n".join(lines) or f"every number is within its interval in '{given.check}'")
-        sys.exit(bool(lines))
+    if check is None:
+        return 0
+    lines = moved(findings, json.loads(check.read_text(encoding="utf-8")), every=every)
+    print("\n".join(lines) or f"every number is within its interval in '{check}'")
+    return int(bool(lines))
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -15,6 +15,7 @@ from PIL import Image
 from unisono.errors import DataError
 from unisono.evaluation import Score, binomial_p
 from unisono.evaluation.metrics.ranking import rank_vectors, recall_at
+from unisono.evaluation.tasks import Retrieval
 from unisono.manifests import PairRow, StreamedManifest, open_manifest
 from unisono.picturebook.bars_report import Bar, Finding, clustered
 from unisono.picturebook.drawing import Drawing, read_drawings
@@ -26,6 +27,7 @@ UNSEEN_DRAWING = "pictures/test_unseen_drawing.jsonl"
 UNSEEN_CONCEPT = "pictures/test_unseen_concept.jsonl"
 SOUND_NAMES = "sounds/test_names.jsonl"
 SPOKEN_NAMES = "spoken_names/test_names.jsonl"
+SOUNDING = "sounding/test.jsonl"
 
 AMONG_200, AMONG_ALL = Bar(0.60), Bar(0.20)
 STAMPS = Bar(0.40)
@@ -186,6 +188,31 @@ def spoken_names(data: Path, model: Embeds) -> list[Finding]:
             p_value=p_value,
             note=f"Chance is {100 * chance:.2f} %; one-sided binomial test over concepts.",
         )
+    ]
+
+
+def sounding(data: Path, model: Any) -> list[Finding]:
+    """Drawings of what makes a sound, found by the sound, which no training ever paired."""
+    rows = pair_rows(data / SOUNDING)
+    task = Retrieval(kinds=("audio", "image"), at=(1,))
+    scores = task.score(task.predict(model, rows))
+    drawings = len({str(row.image) for row in rows})
+    note = (
+        f"Chance is {100 * scores['audio_to_image/chance@1'].value:.1f} %; permutation test over "
+        "things."
+    )
+    alone, named = (scores[f"{by}_to_image/recall@1"] for by in ("audio", "audio+text"))
+    return [
+        Finding(
+            "sounding",
+            f"sound → drawing of what makes it, among {drawings}: R@1",
+            SOUNDING,
+            alone,
+            Bar(0.0, p_below=P_BELOW),
+            p_value=scores["audio_to_image/p_by_chance"].value,
+            note=note,
+        ),
+        Finding("sounding", "– with its name said beside it", SOUNDING, named),
     ]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from unisono.evaluation import Interval, Score, interval
 from unisono.evaluation.report import shown, shown_interval
+from unisono.evaluation.suite_report import is_as_before
 
 Verdict = Literal["passed", "missed", "not measured", ""]
 
@@ -200,29 +201,30 @@ def _entry(one: Finding) -> dict[str, Any]:
     }
 
 
-def moved(findings: Sequence[Finding], earlier: Mapping[str, Any]) -> list[str]:
+def moved(
+    findings: Sequence[Finding], earlier: Mapping[str, Any], *, every: bool = False
+) -> list[str]:
     """What is no longer as it was said to be, a line each.
 
     Args:
         findings: now.
         earlier: what `as_json` made; of it, findings that were measured again are compared.
+        every: a finding that was not measured again has moved too.
     """
     known = {(one["what"], one["split"]): one for one in earlier["findings"]}
-    pairs = ((one, known.get((one.what, one.split))) for one in findings)
-    return [line for one, then in pairs if then and (line := _moved(one, then))]
+    pairs = ((one, known.pop((one.what, one.split), None)) for one in findings)
+    lines = [line for one, then in pairs if then and (line := _moved(one, then))]
+    left = known.values() if every else ()
+    return lines + [
+        f"{one['what']} ({one['split']}): was {one['value']}, is not measured" for one in left
+    ]
 
 
 def _moved(now: Finding, then: Mapping[str, Any]) -> str:
     """Outside of the interval, or, where there was none, not equal."""
     value = None if now.score is None else _number(now.score.value)
     was, low, high = then["value"], then["low"], then["high"]
-    if value is None or was is None:
-        same = value is was
-    elif low is None or high is None:
-        same = math.isclose(value, was, rel_tol=1e-6)
-    else:
-        same = low <= value <= high
-    if same:
+    if is_as_before(value, was, low, high):
         return ""
     ends = "" if low is None else f" [{low:.4g}, {high:.4g}]"
     return f"{now.what} ({now.split}): was {was}{ends}, is {value}"
