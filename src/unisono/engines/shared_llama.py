@@ -12,6 +12,7 @@ Shapes: T tokens, D width, V vocabulary.
 
 import ctypes
 import gc
+import heapq
 import logging
 import threading
 import time
@@ -40,8 +41,12 @@ _TRIES_BEFORE_COLLECTING = 20
 _ROWS_AT_ONCE = 256
 """Of one pass: the next token of every conversation, and pieces of prompts."""
 
-_PIECE = 64
-"""Rows of a prompt in one pass: the others' next tokens wait for no more."""
+_PIECE = 63
+"""Rows of a prompt in one pass: the others' next tokens wait for no more.
+
+From 64 rows of a conversation on, llama.cpp computes attention in tiles, with other roundings.
+Beside others' next tokens it takes the first row of a piece apart: 63 are left of 64, not a tile.
+"""
 
 _GATHER_S = 0.003
 """A pass waits so long for those that were stepped a moment ago."""
@@ -128,7 +133,8 @@ class SharedLlamaEngine(LlamaEngine):
         self._wishes: SimpleQueue[_Wanted | None] = SimpleQueue()
         self._waiting: list[_Wanted] = []
         self._stepped: dict[int, float] = {}  # conversation -> when it was last stepped
-        self._free = list(range(conversations))
+        self._free = list(range(conversations))  # a heap
+        self._over: deque[int] = deque()  # free again, but still in `_stepped`
         self._together: int | None = None
         self.begun = 0
         """Contexts that failed: a cache that was read before the last one did holds nothing now."""
@@ -156,10 +162,19 @@ class SharedLlamaEngine(LlamaEngine):
                     tries += 1
                 if tries % _TRIES_BEFORE_COLLECTING == 0:
                     gc.collect()  # an error's traceback may hold one, in a circle with itself
-            number = self._free.pop() if self._free else self.given_back.popleft()
+            self._take_back()
+            # The lowest: numbers without gaps are read together, see `_pass`.
+            number = heapq.heappop(self._free)
         cache = SharedCache(self, number)
         cache.keep = 0
         return cache
+
+    def _take_back(self) -> None:
+        """Conversations that are over are free again; while `_room` is held."""
+        while self.given_back:
+            number = self.given_back.popleft()
+            heapq.heappush(self._free, number)
+            self._over.append(number)
 
     def _time_of_a_step_alone(self) -> float:
         """Not asked: nobody steps alone here."""
@@ -250,14 +265,12 @@ class SharedLlamaEngine(LlamaEngine):
             self._together = None
 
     def _trim(self, chosen: list[_Wanted]) -> None:
-        """Forget what is to be forgotten, and conversations that are over."""
+        """Forget what is to be forgotten: before a conversation's first row, its predecessor's."""
         memory = self._library.llama_get_memory(self._context)
         with self._room:
-            while self.given_back:
-                number = self.given_back.popleft()
-                self._library.llama_memory_seq_rm(memory, number, 0, -1)
-                self._stepped.pop(number, None)
-                self._free.append(number)
+            self._take_back()
+            while self._over:
+                self._stepped.pop(self._over.popleft(), None)
                 self._room.notify_all()
         for one in chosen:
             if one.cache.keep is not None:
@@ -266,7 +279,12 @@ class SharedLlamaEngine(LlamaEngine):
                 one.cache.keep = None
 
     def _pass(self, chosen: list[_Wanted]) -> None:
-        """One pass over the weights."""
+        """One pass over the weights.
+
+        Conversations whose numbers follow each other, in this order: llama.cpp computes those
+        together, and each other one by itself.
+        """
+        chosen = sorted(chosen, key=lambda one: one.cache.number)
         rows = np.concatenate([one.rows for one in chosen])
         batch = self._library.llama_batch_init(len(rows), self.width, 1)
         try:
