@@ -23,6 +23,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", metavar="DIR", help="golden set for tests/parity")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes, a file is one process's; so is all of tests/parity, which counts."""
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            parity = item.path.parent.name == "parity"
+            item.add_marker(pytest.mark.xdist_group("parity" if parity else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def nano() -> "Assistant":
     """The real ola-nano, as a user gets it."""

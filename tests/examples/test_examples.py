@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from unisono.media import load_video
 
@@ -40,6 +41,7 @@ def test_quickstart() -> None:
     assert "Tokyo" in output
 
 
+@pytest.mark.slow
 def test_demo_speaks_what_it_writes(tmp_path: Path) -> None:
     output = run("sh", str(EXAMPLES / "demo.sh"), OUT=str(tmp_path))
     assert "red" in output

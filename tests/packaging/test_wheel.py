@@ -108,6 +108,7 @@ for model in load_catalog().models.values():
     assert "False" not in python(away, code)
 
 
+@pytest.mark.slow
 def test_the_installed_library_answers(away: Path) -> None:
     code = """
 import unisono

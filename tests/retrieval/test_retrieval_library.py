@@ -206,6 +206,7 @@ def _write(uri: str, folder: str) -> None:
     Library(uri, FakeEmbedder()).index([folder])
 
 
+@pytest.mark.slow
 def test_two_writers_at_once(library: Library, media: Path) -> None:
     """The same files from two processes: each piece is there once."""
     context = multiprocessing.get_context("spawn")

@@ -133,6 +133,7 @@ def test_a_loop_in_the_short_window_is_heard_again_in_the_full_one(
     assert wer(SENTENCES, [transcript.text for transcript in heard]) <= 0.2
 
 
+@pytest.mark.slow
 def test_long_sound_comes_in_windows(
     listener: WhisperListener, voice: PiperVoice, speech: list[np.ndarray]
 ) -> None:

@@ -47,6 +47,7 @@ def test_sound_comes_before_the_text_ends() -> None:
     assert timings.first_text_s < timings.first_speech_s < timings.total_s / 2
 
 
+@pytest.mark.slow
 def test_the_voice_works_while_tokens_are_decoded() -> None:
     engine, voice = _slow()
     started = time.perf_counter()

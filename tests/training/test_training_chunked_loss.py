@@ -133,6 +133,7 @@ def test_a_second_backward_pass_is_refused() -> None:
         loss.backward()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_memory_is_that_of_a_chunk() -> None:
     """4,096 labels x 8,192 words are 128 MB of logits; a chunk of 128 labels is 4 MB."""

@@ -215,6 +215,7 @@ def test_a_full_disk_is_said_once(
     assert len(list(tmp_path.glob("??/*"))) == 1, "nothing half-written is left"
 
 
+@pytest.mark.slow
 def test_killed_writers_leave_whole_files_only(tmp_path: Path) -> None:
     """Two processes write into one folder until they are killed, again and again."""
     script = Path(__file__).with_name("feature_writer.py")

@@ -152,6 +152,7 @@ def test_no_layer_and_no_encoder_is_cut_in_two() -> None:
 SHARD_BYTES = 60_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not RESET.exists(), reason="needs Linux's /proc")
 def test_killed_taken_up_again_and_little_memory(tmp_path: Path) -> None:
     config = small_config(
