@@ -92,6 +92,7 @@ class Spy:
     def __init__(self, library: Any) -> None:
         self._library = library
         self.passes: list[list[tuple[int, int]]] = []
+        self.threads: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library, name)
@@ -100,6 +101,10 @@ class Spy:
         rows = range(batch.n_tokens)
         self.passes.append([(batch.seq_id[i][0], batch.pos[i]) for i in rows])
         return int(self._library.llama_decode(context, batch))
+
+    def llama_set_n_threads(self, context: int, threads: int, for_many: int) -> None:
+        assert threads == for_many
+        self.threads.append(threads)
 
 
 def together(engine: SharedLlamaEngine, *asked: tuple[SharedCache, Tensor]) -> list[Tensor]:
@@ -138,6 +143,25 @@ def test_a_long_prompt_beside_others_is_read_as_alone(
     for piece in engine.embed(ids).split(shared_llama._PIECE):
         _, found = together(engine, (other, engine.embed([1234])), (cache, piece))
     assert torch.equal(found, expected)
+
+
+def test_crowded_cores_are_left_to_others(
+    engine: SharedLlamaEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that spin for one that has no core take many times longer than one alone."""
+    rows, cache = engine.embed([1234]), engine.new_cache()
+    together(engine, (cache, rows))
+    assert 0 < engine._alone_s < float("inf")
+    spy = Spy(engine._library)
+    monkeypatch.setattr(engine, "_library", spy)
+    monkeypatch.setattr(engine, "_threads", 2)
+    monkeypatch.setattr(engine, "_all_threads", 2)
+    monkeypatch.setattr(engine, "_crowded_steps", 0)
+    monkeypatch.setattr(engine, "_next_crowded_steps", 3)
+    for alone_s in (float("inf"), 0.0, *[float("inf")] * 4):  # only the second one seems slow
+        monkeypatch.setattr(engine, "_alone_s", alone_s)
+        together(engine, (cache, rows))
+    assert spy.threads == [2, 2, 1, 1, 1, 2]
 
 
 def test_eight_bits_say_what_four_said(nano: Assistant, engine: SharedLlamaEngine) -> None:

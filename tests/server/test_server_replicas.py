@@ -1,5 +1,6 @@
 """Replicas through Ray Serve, with a toy of a model: one that dies is replaced, all drain.
 
+Both are asked of the same two replicas, one after the other: to start them takes most of the time.
 Nothing here is bound by short times: a crowded machine takes minutes for what takes seconds.
 """
 
@@ -9,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -24,21 +24,19 @@ LONG_S = 300.0
 ASKED = {"messages": [{"role": "user", "content": "Count."}]}
 
 
-@pytest.fixture(autouse=True)
-def modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the toy imports, in the replicas too."""
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     pytest.importorskip("ray.serve")
-    path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
-    monkeypatch.setenv("PYTHONPATH", path)
-
-
-@contextmanager
-def two(place: Path, step: float) -> Iterator[Served]:
     command = [sys.executable, str(Path(__file__).with_name("toy_server.py"))]
-    options = ["--step", str(step), "--replicas", "2", "--drain", str(LONG_S)]
-    with launched(place, [*command, *options], ready_s=LONG_S) as served:
-        until(lambda: len(replicas(served)) == 2)
-        yield served
+    options = ["--step", "0.1", "--replicas", "2", "--drain", str(LONG_S)]
+    place = tmp_path_factory.mktemp("replicas")
+    with pytest.MonkeyPatch.context() as patch:
+        # What the toy imports, in the replicas too.
+        path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+        patch.setenv("PYTHONPATH", path)
+        with launched(place, [*command, *options], ready_s=LONG_S) as served:
+            until(lambda: len(replicas(served)) == 2)
+            yield served
 
 
 def replicas(served: Served) -> set[int]:
@@ -88,47 +86,44 @@ def takes_nothing_new(served: Served) -> bool:
         return True
 
 
-def test_a_killed_replica_is_replaced(tmp_path: Path) -> None:
-    with two(tmp_path, step=0.02) as served:
-        said: list[str] = []
-        enough = threading.Event()
+def test_a_killed_replica_is_replaced(two: Served) -> None:
+    said: list[str] = []
+    enough = threading.Event()
 
-        def go_on_asking() -> None:
-            while not enough.is_set():
-                said.append(ask(served))
+    def go_on_asking() -> None:
+        while not enough.is_set():
+            said.append(ask(two))
 
-        askers = [threading.Thread(target=go_on_asking) for _ in range(4)]
-        for one in askers:
-            one.start()
-        until(lambda: len(said) >= 4)
-        before = replicas(served)
-        victim = before.pop()
-        os.kill(victim, signal.SIGKILL)  # in the middle of some of their answers
-        until(lambda: len(replicas(served) - {victim}) == 2)
-        at_least = len(said) + 8
-        until(lambda: len(said) >= at_least)
-        enough.set()
-        for one in askers:
-            one.join(LONG_S)
-            assert not one.is_alive()
-        assert set(said) == {SAYS}
-        assert replicas(served) > before  # the other one has lived on
-        until(lambda: httpx.get(f"{served.url}/health", timeout=LONG_S).status_code == 200)
+    askers = [threading.Thread(target=go_on_asking) for _ in range(4)]
+    for one in askers:
+        one.start()
+    until(lambda: len(said) >= 4)
+    before = replicas(two)
+    victim = before.pop()
+    os.kill(victim, signal.SIGKILL)  # in the middle of some of their answers
+    until(lambda: len(replicas(two) - {victim}) == 2)
+    at_least = len(said) + 8
+    until(lambda: len(said) >= at_least)
+    enough.set()
+    for one in askers:
+        one.join(LONG_S)
+        assert not one.is_alive()
+    assert set(said) == {SAYS}
+    assert replicas(two) > before  # the other one has lived on
+    until(lambda: httpx.get(f"{two.url}/health", timeout=LONG_S).status_code == 200)
 
 
-def test_replicas_drain(tmp_path: Path) -> None:
+def test_replicas_drain(two: Served) -> None:
+    """The last one: nothing is left after it."""
     asked = {**ASKED, "stream": True}
-    with (
-        two(tmp_path, step=0.2) as served,
-        httpx.stream(
-            "POST", f"{served.url}/v1/chat/completions", json=asked, timeout=LONG_S
-        ) as answer,
-    ):
+    with httpx.stream(
+        "POST", f"{two.url}/v1/chat/completions", json=asked, timeout=LONG_S
+    ) as answer:
         lines = answer.iter_lines()
         next(lines)
-        served.process.send_signal(signal.SIGTERM)
-        until(lambda: takes_nothing_new(served))
+        two.process.send_signal(signal.SIGTERM)
+        until(lambda: takes_nothing_new(two))
         rest = [line for line in lines if line]
         assert rest[-1] == "data: [DONE]"
         assert sum('"content":' in line for line in rest) >= len(SAYS) - 2
-        assert served.process.wait(LONG_S) == 0
+    assert two.process.wait(LONG_S) == 0

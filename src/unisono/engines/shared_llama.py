@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unisono.engines import llama_api
 from unisono.engines.gguf_file import TokenEmbeddings
 from unisono.engines.llama_engine import LlamaEngine
 from unisono.engines.protocol import KVCache
@@ -47,6 +48,9 @@ _PIECE = 63
 From 64 rows of a conversation on, llama.cpp computes attention in tiles, with other roundings.
 Beside others' next tokens it takes the first row of a piece apart: 63 are left of 64, not a tile.
 """
+
+_NEXT_ROW = 0.4
+"""What a further row of a pass takes of the time of the first one (0009)."""
 
 _GATHER_S = 0.003
 """A pass waits so long for those that were stepped a moment ago."""
@@ -177,8 +181,8 @@ class SharedLlamaEngine(LlamaEngine):
             self._over.append(number)
 
     def _time_of_a_step_alone(self) -> float:
-        """Not asked: nobody steps alone here."""
-        return 0.0
+        """Not known before there is a context: see `_context`."""
+        return float("inf")
 
     def share_cores(self, shared: bool) -> None:
         """Nothing: the other conversations need the cores."""
@@ -298,12 +302,21 @@ class SharedLlamaEngine(LlamaEngine):
                     batch.seq_id[place][0] = one.cache.number
                     batch.logits[place] = index == len(one.rows) - 1
                     place += 1
-            status = self._library.llama_decode(self._context, batch)
+            status, pass_s = self._decode_together(batch)
         finally:
             self._library.llama_batch_free(batch)
         if status != 0:
             raise RuntimeError(f"llama.cpp could not read {len(rows)} rows: {status}")
+        self._notice_crowd(pass_s / (1 + _NEXT_ROW * (len(rows) - 1)))
         self._hand_out(chosen)
+
+    def _decode_together(self, batch: llama_api.Batch) -> tuple[int, float]:
+        """Status and seconds of a pass, on one thread while the cores are crowded."""
+        threads = 1 if self._crowded_steps else self._all_threads
+        self._library.llama_set_n_threads(self._context, threads, threads)
+        began = time.perf_counter()
+        status = self._library.llama_decode(self._context, batch)
+        return status, time.perf_counter() - began
 
     def _hand_out(self, chosen: list[_Wanted]) -> None:
         now, end = time.perf_counter(), 0
@@ -329,12 +342,23 @@ class SharedLlamaEngine(LlamaEngine):
             context: int | None = self._library.llama_init_from_model(self._model, parameters)
             if not context:
                 raise MemoryError(f"no memory for a context of {parameters.n_ctx} tokens")
-            threads = self._all_threads
-            self._library.llama_set_n_threads(context, threads, threads)
             self._add_adapters(context)
             self._spare_contexts.append(context)  # freed with the others
             self._together = context
+            self._alone_s = self._time_of_a_row(context)
         return self._together
+
+    def _time_of_a_row(self, context: int) -> float:
+        """Seconds of one row on one thread, in a context that holds nothing yet."""
+        self._library.llama_set_n_threads(context, 1, 1)
+        ids, times = (ctypes.c_int32 * 1)(0), []
+        for _ in range(3):  # the first one also reads the weights from disk
+            began = time.perf_counter()
+            self._library.llama_decode(context, self._library.llama_batch_get_one(ids, 1))
+            times.append(time.perf_counter() - began)
+        memory = self._library.llama_get_memory(context)
+        self._library.llama_memory_seq_rm(memory, 0, 0, -1)
+        return min(times)
 
 
 def _conduct(

@@ -26,6 +26,8 @@ _AT_ONCE = 1000
 """Requests that a replica takes: its own queue refuses what is too much."""
 _CLOSING_S = 5.0
 """For a replica to end that has nothing to do any more: it has drained before."""
+_LAST_BYTES_S = 1.0
+"""For what takes requests to pass on the ends of answers that the replicas have made."""
 _HEALTH_EVERY_S = 1.0
 _QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 _PATIENCE = {
@@ -58,7 +60,8 @@ class Cluster:
 def serve_replicas(make: MakeApp, cluster: Cluster, *, host: str, port: int) -> int:
     """Serve until SIGTERM or SIGINT; then let what runs end, and go. For the main thread.
 
-    A second signal ends at once.
+    A second signal ends at once. One that comes before all replicas are there lets them come first:
+    the earliest may be answering already.
 
     Args:
         make: makes the application, in each replica; it is pickled.
@@ -79,6 +82,7 @@ def serve_replicas(make: MakeApp, cluster: Cluster, *, host: str, port: int) -> 
         raise MissingExtraError("ray[serve]", "ray") from error
 
     _connect(ray, cluster)
+    signals = _Signals()  # before anything is asked for: Ray's own handler would break that off
     try:
         serve.start(
             http_options={"host": host, "port": port},
@@ -86,7 +90,7 @@ def serve_replicas(make: MakeApp, cluster: Cluster, *, host: str, port: int) -> 
         )
         answers, notice = _actor(ray, SpokenAnswers, _SPOKEN), _actor(ray, Notice, _NOTICE)
         serve.run(_application(make, answers, notice, cluster), name=_NAME, route_prefix="/")
-        signals = _Signals()
+        signals.starting = False
         signals.wait(1)
         return 0 if _drained(notice, cluster, signals) else 1
     except (RuntimeError, ray.exceptions.RayError) as error:
@@ -97,15 +101,22 @@ def serve_replicas(make: MakeApp, cluster: Cluster, *, host: str, port: int) -> 
 
 
 class _Signals:
-    """How many came; to be made when Ray has started: it installs handlers of its own."""
+    """How many came; to be made when Ray has started: it installs handlers of its own.
+
+    Attributes:
+        starting: whether the second one interrupts, because nobody waits for it yet.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self.starting = True
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, self._note)
 
     def _note(self, *_: object) -> None:
         self.count += 1
+        if self.starting and self.count > 1:
+            raise KeyboardInterrupt
 
     def wait(self, count: int, timeout_s: float | None = None) -> bool:
         """Until so many came, or the time is over; whether they came."""
@@ -144,6 +155,7 @@ def _drained(notice: Any, cluster: Cluster, signals: _Signals) -> bool:
     while time.monotonic() < end:
         running = _get(notice.running.remote())
         if len(running) >= cluster.replicas and not any(running):
+            time.sleep(_LAST_BYTES_S)
             return True
         if signals.wait(2, timeout_s=0.3):
             break
