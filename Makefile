@@ -24,7 +24,7 @@ demo: setup system
 	@PATH="$$(cd $(BIN) && pwd):$$PATH" sh examples/demo.sh
 
 test: setup system
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: setup system
 	@$(BIN)/python -m pytest -m slow

@@ -1,7 +1,7 @@
 """What every test needs before torch is imported, and the real small model, loaded once."""
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,13 +23,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", metavar="DIR", help="golden set for tests/parity")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With several processes, a file is one process's; so is all of tests/parity, which counts."""
-    if getattr(config.option, "loadgroup", False):
-        for item in items:
-            parity = item.path.parent.name == "parity"
-            item.add_marker(pytest.mark.xdist_group("parity" if parity else item.path.stem))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several processes, a file is one process's; so is tests/parity, which counts tensors."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "parity" if "tests/parity/" in file else file
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
