@@ -122,6 +122,7 @@ def test_no_network_and_an_empty_cache(tmp_path: Path, monkeypatch: pytest.Monke
     assert not list((tmp_path / "cache").rglob("*.gguf"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_speaking(tmp_path: Path) -> None:
     """Text is coming, sound is being made: Ctrl-C ends both, and no file is left."""
     command = [sys.executable, "-m", "unisono.cli", "ask", "--temperature", "1.5", "--seed", "1"]

@@ -82,6 +82,7 @@ def test_sizes_that_are_none(text: str) -> None:
         parse_size(text)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     config = small_config(
         hearing=False, vision=False, hidden_size=256, intermediate_size=1024, num_hidden_layers=60

@@ -155,6 +155,7 @@ def test_the_folder_has_a_name_of_its_own(
     assert f"perplexity-{ola.name}-talk" in said.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_a_killed_command_is_taken_up(embedding_models: list[Path], tmp_path: Path) -> None:
     manifest, out = pairs(tmp_path, 40), tmp_path / "cut"
     arguments = ["retrieval", str(manifest), "-m", str(embedding_models[0])]

@@ -46,6 +46,7 @@ def test_ask_about_a_sound_quotes_its_words() -> None:
     assert "Japan" in answer["text"]
 
 
+@pytest.mark.slow
 def test_same_seed_same_answer() -> None:
     arguments = ("ask", "Tell me a story.", "--temperature", "0.8", "--max-tokens", "20")
     assert run(*arguments, "--seed", "7") == run(*arguments, "--seed", "7")

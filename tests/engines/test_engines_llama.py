@@ -207,6 +207,7 @@ def test_a_file_that_is_no_model(nano: Assistant, engine: LlamaEngine, tmp_path:
         LlamaEngine(path, engine._embeddings)
 
 
+@pytest.mark.slow
 def test_another_version_is_refused_and_auto_takes_torch(
     nano_torch: Assistant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,6 +250,7 @@ def test_an_unknown_engine_is_refused() -> None:
         load("ola-nano", engine="gpu")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_script_with_an_assistant_among_its_globals_ends_well(nano: Assistant) -> None:
     """The engine is freed last of all, when what llama.cpp reports to is gone."""
     script = "import unisono; a = unisono.load('ola-nano'); c = a.reader.engine.new_cache()"

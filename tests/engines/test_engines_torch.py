@@ -31,6 +31,7 @@ def test_greedy_is_that_of_transformers(seed: int) -> None:
     assert len(set(found)) > 1
 
 
+@pytest.mark.slow
 def test_greedy_on_the_real_model_is_that_of_transformers(
     nano: Assistant, nano_torch: Assistant
 ) -> None:

@@ -49,6 +49,7 @@ def test_demo_speaks_what_it_writes(tmp_path: Path) -> None:
     assert answer["heard"] == ["What are the primary colors?"]
 
 
+@pytest.mark.slow
 def test_conversation(tmp_path: Path) -> None:
     """Of its turns the one that needs no eyes: ola-nano's connectors are not trained yet."""
     lines = (EXAMPLES / "picturebook" / "demo.jsonl").read_text().splitlines()

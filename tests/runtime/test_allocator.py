@@ -35,6 +35,7 @@ def run(**variables: str) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+@pytest.mark.slow
 def test_memory_is_kept_unless_somebody_says_otherwise() -> None:
     kept, faults = run()
     if not kept:

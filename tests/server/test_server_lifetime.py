@@ -142,7 +142,8 @@ def test_what_runs_is_let_end_and_what_comes_is_sent_away(tmp_path: Path) -> Non
         assert served.process.wait(LONG_S) == 0
 
 
-@pytest.mark.parametrize("twice", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("twice", [False, True])
 def test_when_the_time_is_over_streams_have_a_last_event(tmp_path: Path, twice: bool) -> None:
     """The time of the settings; or at once, at a second signal."""
     with (
